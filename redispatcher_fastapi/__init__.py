@@ -1,0 +1,136 @@
+"""Typed background work for FastAPI on Redis: consumers, publishers and a pool."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from redispatcher_fastapi.backoff import Exponential, Fixed, Reject, Retry, RetryPolicy, Snooze
+    from redispatcher_fastapi.config import ConsumerConfig, RedispatcherConfig
+    from redispatcher_fastapi.consumer import BaseConsumer, InvalidOptionError, MessageEncodingError
+    from redispatcher_fastapi.dispatcher import Redispatcher
+    from redispatcher_fastapi.errors import (
+        BrokerAccessError,
+        BrokerError,
+        BrokerUnavailableError,
+        ConfigurationError,
+        ConsumerDefinitionError,
+        JobCancelledError,
+        JobError,
+        JobExpiredError,
+        JobFailedError,
+        MessageTooLargeError,
+        NotRunningError,
+        PublishError,
+        PublishUncertainError,
+        QueueFullError,
+        RedispatcherError,
+        RequestOnlyDependencyError,
+        WrongMessageError,
+    )
+    from redispatcher_fastapi.inspector import Inspector, JobPage
+    from redispatcher_fastapi.job import Attempt, Job, JobContext, JobRecord, JobState
+    from redispatcher_fastapi.keys import InvalidNameError
+    from redispatcher_fastapi.pool import ConsumerPool
+    from redispatcher_fastapi.publisher import Publisher
+
+__all__ = [
+    "Attempt",
+    "BaseConsumer",
+    "BrokerAccessError",
+    "BrokerError",
+    "BrokerUnavailableError",
+    "ConfigurationError",
+    "ConsumerConfig",
+    "ConsumerDefinitionError",
+    "ConsumerPool",
+    "Exponential",
+    "Fixed",
+    "Inspector",
+    "InvalidNameError",
+    "InvalidOptionError",
+    "Job",
+    "JobCancelledError",
+    "JobContext",
+    "JobError",
+    "JobExpiredError",
+    "JobFailedError",
+    "JobPage",
+    "JobRecord",
+    "JobState",
+    "MessageEncodingError",
+    "MessageTooLargeError",
+    "NotRunningError",
+    "PublishError",
+    "PublishUncertainError",
+    "Publisher",
+    "QueueFullError",
+    "Redispatcher",
+    "RedispatcherConfig",
+    "RedispatcherError",
+    "Reject",
+    "RequestOnlyDependencyError",
+    "Retry",
+    "RetryPolicy",
+    "Snooze",
+    "WrongMessageError",
+]
+
+# Imported when asked for: pytest imports this package for its plugin in every run, also in those
+# that have nothing to do with this library, and FastAPI and redis-py take most of a second.
+_MODULES = {
+    "Attempt": "job",
+    "BaseConsumer": "consumer",
+    "BrokerAccessError": "errors",
+    "BrokerError": "errors",
+    "BrokerUnavailableError": "errors",
+    "ConfigurationError": "errors",
+    "ConsumerConfig": "config",
+    "ConsumerDefinitionError": "errors",
+    "ConsumerPool": "pool",
+    "Exponential": "backoff",
+    "Fixed": "backoff",
+    "Inspector": "inspector",
+    "InvalidNameError": "keys",
+    "InvalidOptionError": "consumer",
+    "Job": "job",
+    "JobCancelledError": "errors",
+    "JobContext": "job",
+    "JobError": "errors",
+    "JobExpiredError": "errors",
+    "JobFailedError": "errors",
+    "JobPage": "inspector",
+    "JobRecord": "job",
+    "JobState": "job",
+    "MessageEncodingError": "consumer",
+    "MessageTooLargeError": "errors",
+    "NotRunningError": "errors",
+    "PublishError": "errors",
+    "PublishUncertainError": "errors",
+    "Publisher": "publisher",
+    "QueueFullError": "errors",
+    "Redispatcher": "dispatcher",
+    "RedispatcherConfig": "config",
+    "RedispatcherError": "errors",
+    "Reject": "backoff",
+    "RequestOnlyDependencyError": "errors",
+    "Retry": "backoff",
+    "RetryPolicy": "backoff",
+    "Snooze": "backoff",
+    "WrongMessageError": "errors",
+}
+
+
+if not TYPE_CHECKING:  # or a misspelt import would pass the type checkers
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,150 @@
+"""The connections of one process to Redis: which clients there are, and who closes them."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Self
+
+from redis.asyncio import RedisCluster as AsyncRedisCluster
+
+from redispatcher_fastapi.broker.clients import (
+    AsyncClient,
+    SyncClient,
+    make_async_client,
+    make_async_sentinel,
+    make_sync_client,
+)
+from redispatcher_fastapi.broker.memory import MemoryStore
+from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
+from redispatcher_fastapi.broker.server_check import check_server
+from redispatcher_fastapi.dsn import Dsn, parse_dsn
+from redispatcher_fastapi.errors import ConfigurationError
+
+__all__ = ["AsyncClient", "Connections", "SyncClient", "check_server"]
+
+logger = logging.getLogger("redispatcher.broker")
+
+_LONGEST_BLOCK = timedelta(seconds=5)
+
+
+class Connections:
+    """All clients for one address; an async context manager that closes them.
+
+    Publishing and working have pools of their own, so that neither waits for the other's
+    connections. Nothing connects before its first command.
+    """
+
+    def __init__(self, dsn: Dsn, *, command_timeout: timedelta = timedelta(seconds=5)) -> None:
+        self._dsn: Dsn | None = dsn
+        self._command_timeout = command_timeout
+        self._memory = MemoryStore(dsn.name) if dsn.kind == "memory" else None
+        self._sentinel: Any = None
+        self._publisher: AsyncClient | None = None
+        self._worker: AsyncClient | None = None
+        self._foreign: Any = None
+        self._is_cluster = dsn.kind == "cluster"
+        if dsn.tls is not None and dsn.tls.cert_reqs == "none":
+            logger.warning(
+                "The certificate of Redis is not checked (ssl_cert_reqs=none): whoever answers at "
+                "%s is trusted with every message.",
+                dsn,
+            )
+
+    @classmethod
+    def around(cls, client: AsyncClient) -> Self:
+        """Return connections that use a client of the caller's, as it is, and never close it.
+
+        They can publish and look; a pool needs an address.
+        """
+        connections = cls(parse_dsn("redis://"))
+        connections._dsn = None
+        connections._foreign = client
+        connections._is_cluster = isinstance(client, AsyncRedisCluster)
+        return connections
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether each queue may live on a server of its own."""
+        return self._is_cluster
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether everything is gone when the process ends."""
+        return self._memory is not None
+
+    @property
+    def publisher(self) -> AsyncClient:
+        """The client for publishing and for looking; made in the loop that asks first."""
+        if self._foreign is not None:
+            client: AsyncClient = self._foreign
+            return client
+        if self._publisher is None:
+            self._publisher = self._make_client(self._command_timeout)
+        return self._publisher
+
+    @property
+    def worker(self) -> AsyncClient:
+        """The client for claiming and settling; made in the loop that asks first."""
+        if self._foreign is not None:
+            client: AsyncClient = self._foreign
+            return client
+        if self._worker is None:
+            self._worker = self._make_client(self._command_timeout)
+        return self._worker
+
+    def blocking(self, block: timedelta = _LONGEST_BLOCK) -> AsyncClient:
+        """Return a new client whose reads may take ``block``, and the usual time-out on top.
+
+        The caller closes it.
+        """
+        return self._make_client(block + self._command_timeout)
+
+    def heartbeat(self, *, longest: timedelta | None = None) -> SyncClient:
+        """Return a new synchronous client for a thread of its own, which closes it.
+
+        It waits for a reply no longer than ``longest``, nor than the usual time-out.
+        """
+        if self._memory is not None:
+            return self._memory.make_sync_client()
+        timeout = self._command_timeout if longest is None else min(self._command_timeout, longest)
+        return make_sync_client(self._address(), read_timeout=timeout, connect_timeout=timeout)
+
+    async def aclose(self) -> None:
+        """Close the shared clients; those of the caller's stay open."""
+        clients = [self._publisher, self._worker]
+        if self._sentinel is not None:
+            clients += self._sentinel.sentinels
+        self._publisher = self._worker = self._sentinel = None
+        for client in clients:
+            if client is not None:
+                with suppress(*REDIS_ERRORS):
+                    await client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
+
+    def _make_client(self, read_timeout: timedelta) -> AsyncClient:
+        if self._memory is not None:
+            return self._memory.make_async_client()
+        dsn = self._address()
+        if dsn.kind == "sentinel" and self._sentinel is None:
+            self._sentinel = make_async_sentinel(dsn, connect_timeout=self._command_timeout)
+        return make_async_client(
+            dsn,
+            read_timeout=read_timeout,
+            connect_timeout=self._command_timeout,
+            sentinel=self._sentinel,
+        )
+
+    def _address(self) -> Dsn:
+        if self._dsn is None:
+            raise ConfigurationError(
+                "A client of your own serves for publishing; a pool makes its own connections and "
+                "needs a redis_dsn."
+            )
+        return self._dsn

@@ -1,0 +1,31 @@
+"""Job ids: short, unique without coordination, and in the order they were made."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from os import urandom
+from time import time
+
+# Base 64 in an alphabet whose characters sort as their values do, and are safe in URLs and keys.
+_SORTABLE = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
+)
+_EPOCH = 1_577_836_800_000  # 2020-01-01 in milliseconds; 42 bits last until 2159
+
+
+def new_job_id() -> str:
+    """Return 16 characters: 42 bits of milliseconds, then 54 random bits.
+
+    16 is what Redis stores without a larger allocation, see ``docs/life-of-a-job.md``. At a steady
+    10,000 ids a second one pair in about 13,000 years falls on the same id. The time is only for
+    sorting: nothing is decided by it, so a wrong clock does no harm.
+    """
+    milliseconds = int(time() * 1000) - _EPOCH
+    number = (milliseconds & 0x3FFFFFFFFFF) << 54 | int.from_bytes(urandom(7)) >> 2
+    return b64encode(number.to_bytes(12)).translate(_SORTABLE).decode()
+
+
+def new_holder_id() -> str:
+    """Return the random identity under which a process holds jobs; half of the fencing token."""
+    return b64encode(urandom(15)).translate(_SORTABLE).decode()

@@ -1,0 +1,69 @@
+-- Ends jobs that succeeded and keeps what they returned.
+--
+-- KEYS[1]  prefix of the queue
+-- ARGV[2]  holder
+-- ARGV[3]  number of this call; repeated with the same number it gives the same answer
+-- ARGV[4]  how many finished jobs are kept     ARGV[5]  for how long at most, in milliseconds
+-- ARGV[6]  for how long at least               ARGV[7]  how long a chosen id is remembered
+-- ARGV[8]  how many jobs
+-- ARGV[9…] per job: id, token, `<run>,<wait>` in milliseconds, with `!` behind for a chosen id;
+--          then per result: number of its job, how long to keep it, result
+--
+-- Returns  one character per job: '1' done, 's' stale: somebody else's now, 'g' gone: Redis lost it
+-- Moves    running -> succeeded
+
+local prefix, holder, request = KEYS[1], ARGV[2], ARGV[3]
+local jobs, held, calls = prefix .. 'jobs', prefix .. 'held:' .. holder, prefix .. 'calls:' .. holder
+local before = call('HMGET', calls, 'ack', 'ack:answer')
+if before[1] == request then return before[2] end
+
+local count, ids = tonumber(ARGV[8]), {}
+for index = 1, count do ids[index] = ARGV[3 * index + 6] end
+local deliveries = call('HMGET', held, unpack(ids))
+local answers, owned, times, results = {}, {}, {}, {}
+for at = 9 + 3 * count, #ARGV, 3 do results[ids[tonumber(ARGV[at])]] = at end
+for index, id in ipairs(ids) do
+  if owns(deliveries[index], ARGV[3 * index + 7]) then
+    answers[index] = '1'
+    owned[#owned + 1] = id
+    times[#owned] = ARGV[3 * index + 8]
+  else
+    answers[index], results[id] = refusal(prefix, id), nil
+  end
+end
+local text = table.concat(answers)
+
+call('HDEL', held, '', unpack(owned))
+if #owned < count then call('HINCRBY', prefix .. 'stats', 'stale', count - #owned) end
+if #owned == 0 then return answer(calls, 'ack', request, text) end
+
+local faults = {}
+if call('EXISTS', prefix .. 'faults') == 1 then
+  faults = call('HMGET', prefix .. 'faults', unpack(owned))
+  call('HDEL', prefix .. 'faults', unpack(owned))
+end
+local fields, success, chosen_success = {}, 'S' .. stamp .. ',', 's' .. stamp .. ','
+for index, id in ipairs(owned) do
+  local time = times[index]
+  local record = success .. time
+  if string.byte(time, -1) == 33 then record = chosen_success .. string.sub(time, 1, -2) end
+  if faults[index] then
+    local errors, losses = read_faults(faults[index])
+    record = record .. ',' .. int(errors + 1) .. ',' .. int(losses)
+    call('PEXPIRE', prefix .. 'history:' .. id, ARGV[5])
+  end
+  if results[id] then record = record .. ',r' end
+  fields[2 * index - 1] = id
+  fields[2 * index] = record
+end
+call('HSET', jobs, unpack(fields))
+call('RPUSH', prefix .. 'succeeded', unpack(owned))
+for id, at in pairs(results) do call('SET', prefix .. 'result:' .. id, ARGV[at + 2], 'PX', ARGV[at + 1]) end
+if call('EXISTS', prefix .. 'watched') == 1 then
+  for _, id in ipairs(owned) do announce(prefix, id) end
+end
+call('HINCRBY', prefix .. 'stats', 'succeeded', #owned)
+if call('LLEN', prefix .. 'succeeded') > tonumber(ARGV[4]) then
+  trim(prefix, 'succeeded', 2 * #owned + 8, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
+end
+return answer(calls, 'ack', request, text)

@@ -1,0 +1,43 @@
+-- Gives an empty process one job that must run alone, or a busy one the turn to empty itself for it.
+--
+-- KEYS[1]  prefix of the queue
+-- ARGV[2]  holder
+-- ARGV[3]  sequence for the delivery
+-- ARGV[4]  '1' when the process runs nothing at all
+-- ARGV[5]  how long a turn lasts, in milliseconds
+--
+-- Returns  {1, id, record, faults, token} a delivery; {2} the turn; {0} nothing
+-- Moves    queued -> running
+
+local prefix, holder, sequence = KEYS[1], ARGV[2], ARGV[3]
+local calls, held = prefix .. 'calls:' .. holder, prefix .. 'held:' .. holder
+if not call('ZSCORE', prefix .. 'leases', holder) then return {0} end
+if ARGV[4] ~= '1' then
+  if call('LLEN', prefix .. 'solo') == 0 then return {0} end
+  call('HDEL', held, '')
+  local turn = call('SET', prefix .. 'turn', holder, 'NX', 'PX', ARGV[5])
+  return {(turn or call('GET', prefix .. 'turn') == holder) and 2 or 0}
+end
+
+if call('HGET', calls, 'claim') == sequence then
+  for _, id in ipairs(call('HKEYS', held)) do
+    local token = call('HGET', held, id)
+    if string.match(token, '^%d+') == sequence then
+      return {1, id, call('HGET', prefix .. 'jobs', id) or '', call('HGET', prefix .. 'faults', id) or '', token}
+    end
+  end
+end
+if call('GET', prefix .. 'turn') == holder then call('DEL', prefix .. 'turn') end
+for _ = 1, 100 do
+  local id = call('LPOP', prefix .. 'solo')
+  if not id then return {0} end
+  local record = call('HGET', prefix .. 'jobs', id)
+  if record and not is_finished(record) then
+    local token = sequence .. ',' .. stamp .. '*'
+    call('HSET', held, id, token)
+    call('HSET', calls, 'claim', sequence)
+    return {1, id, record, call('HGET', prefix .. 'faults', id) or '', token}
+  end
+  call('SREM', prefix .. 'ghosts', id)
+end
+return {0}

@@ -1,0 +1,21 @@
+-- Ends the lease of a process that holds nothing any more.
+--
+-- KEYS[i]  prefix of a queue
+-- ARGV[2…] holder, one per queue
+--
+-- Returns  per queue: 1, or 0 when the holder still holds jobs and keeps its lease
+-- Moves    nothing
+
+local out = {}
+for index, prefix in ipairs(KEYS) do
+  local holder = ARGV[index + 1]
+  out[index] = 0
+  if call('EXISTS', prefix .. 'held:' .. holder) == 0 then
+    call('ZREM', prefix .. 'leases', holder)
+    call('DEL', prefix .. 'calls:' .. holder)
+    if call('ZCARD', prefix .. 'leases') == 1 then call('ZREM', prefix .. 'leases', '') end
+    if call('GET', prefix .. 'turn') == holder then call('DEL', prefix .. 'turn') end
+    out[index] = 1
+  end
+end
+return out

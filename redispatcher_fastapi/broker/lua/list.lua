@@ -1,0 +1,40 @@
+-- Lists ids of jobs in one state: waiting ones in the order they will run, finished ones newest first.
+--
+-- KEYS[1]  prefix of the queue
+-- ARGV[2]  state
+-- ARGV[3]  how many to pass over
+-- ARGV[4]  how many to list
+--
+-- Returns  ids; some may have left the state, or the queue, in the meantime
+-- Moves    nothing
+
+local prefix, state, skip, count = KEYS[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+if state == 'scheduled' or state == 'retrying' then
+  return call('ZRANGE', prefix .. state, skip, skip + count - 1)
+elseif state == 'dead' then
+  return call('ZREVRANGE', prefix .. state, skip, skip + count - 1)
+elseif state == 'succeeded' or state == 'cancelled' then
+  local ids, newest_first = call('LRANGE', prefix .. state, -skip - count, -skip - 1), {}
+  for index = #ids, 1, -1 do newest_first[#newest_first + 1] = ids[index] end
+  return newest_first
+end
+
+local ids = {}
+local function add(list, length)
+  if #ids < count and skip < length then
+    for _, id in ipairs(call('LRANGE', list, skip, skip + count - #ids - 1)) do ids[#ids + 1] = id end
+  end
+  skip = math.max(0, skip - length)
+end
+if state == 'queued' then
+  for _, name in ipairs({'suspects', 'ready', 'solo'}) do add(prefix .. name, call('LLEN', prefix .. name)) end
+  return ids
+end
+for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
+  if holder ~= '' then
+    for _, id in ipairs(call('HKEYS', prefix .. 'held:' .. holder)) do
+      if skip > 0 then skip = skip - 1 elseif #ids < count then ids[#ids + 1] = id end
+    end
+  end
+end
+return ids

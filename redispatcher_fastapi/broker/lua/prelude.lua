@@ -1,0 +1,141 @@
+-- Stands before every script. `docs/life-of-a-job.md` tells which key holds what.
+--
+-- KEYS[i]  prefix of a queue, `rd:{queue}:`; every other key is that prefix plus a suffix, in the same slot
+-- ARGV[1]  the time in milliseconds, or '' for the server's own clock
+--
+-- Rules all scripts keep: read and decide first, then write; the first write is one that Redis also takes
+-- at maxmemory (then it takes the rest too); nothing can fail between two writes; a body is never parsed.
+
+local call = redis.call
+local now = tonumber(ARGV[1])
+if not now then
+  local time = call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function int(number) return string.format('%.0f', number) end
+local stamp = string.format('%013.0f', now)
+
+-- A record is `<published><!><envelope>` while the job lives, `!` marking an id the caller chose, and
+-- `<letter><finished>,<run>,<wait>[,<attempts>,<losses>[,<reason>\n<live record>]][,r]` once it is finished;
+-- letters: S succeeded, C cancelled, D dead, in lower case for an id the caller chose; `r`: it had a result.
+local function is_finished(record)
+  local first = string.byte(record, 1) or 0
+  if first >= 48 and first <= 57 then return false end
+  return string.find(record, '^[SCDscd]%d%d%d%d%d') ~= nil
+end
+
+local function finished_record(letter, record, started, attempts, losses)
+  local published, mark = string.match(record, '^(%d%d%d%d%d%d%d%d%d%d%d%d%d)(!?)')
+  if mark == '!' then letter = string.lower(letter) end
+  local wait = started - (tonumber(published) or started)
+  local text = letter .. stamp .. ',' .. int(now - started) .. ',' .. int(wait)
+  if attempts ~= 1 or losses ~= 0 then text = text .. ',' .. int(attempts) .. ',' .. int(losses) end
+  return text
+end
+
+-- `errors,losses,solo losses` of a job that had any.
+local function read_faults(text)
+  if not text then return 0, 0, 0 end
+  local errors, losses, solo = string.match(text, '^(%d+),(%d+),(%d+)$')
+  return tonumber(errors or 0), tonumber(losses or 0), tonumber(solo or 0)
+end
+
+-- Where a job waits depends on how often a process died holding it.
+local function lane(losses)
+  if losses == 0 then return 'ready' end
+  return losses < 3 and 'suspects' or 'solo'
+end
+
+local function wake(prefix)
+  if call('LLEN', prefix .. 'wake') == 0 then
+    call('DEL', prefix .. 'wake')
+    call('RPUSH', prefix .. 'wake', '1')
+  end
+end
+
+-- Puts a job off; a pool that sleeps until a later time is woken to learn of the earlier one.
+local function put_off(prefix, container, id, due)
+  local head = call('ZRANGE', prefix .. container, 0, 0, 'WITHSCORES')
+  call('ZADD', prefix .. container, int(due), id)
+  if not head[2] or due < tonumber(head[2]) then wake(prefix) end
+end
+
+local function announce(prefix, id)
+  if call('SREM', prefix .. 'watched', id) == 1 then call('PUBLISH', prefix .. 'finished', id) end
+end
+
+-- A delivery, as kept under its holder: its token `<sequence>,<started>`, with `*` for a job that runs alone.
+-- The fence: it is owned by whoever names exactly this token under this holder.
+local function owns(delivery, token) return delivery == token end
+
+local function started_of(delivery) return tonumber(string.match(delivery, '^%d+,(%d+)%*?$')) or now end
+
+-- A refused write: the job went on without this worker, or Redis no longer knows it.
+local function refusal(prefix, id)
+  return call('HEXISTS', prefix .. 'jobs', id) == 1 and 's' or 'g'
+end
+
+-- Ends a job for good while keeping its body, so that it can be looked at and redriven.
+local function bury(prefix, id, record, started, attempts, losses, reason, max_age)
+  local head = finished_record('D', record, started, attempts, losses)
+  if attempts == 1 and losses == 0 then head = head .. ',1,0' end
+  call('HSET', prefix .. 'jobs', id, head .. ',' .. reason .. '\n' .. record)
+  call('ZADD', prefix .. 'dead', stamp, id)
+  call('HDEL', prefix .. 'faults', id)
+  call('PEXPIRE', prefix .. 'history:' .. id, max_age)
+  announce(prefix, id)
+end
+
+local function remember(prefix, id, record, memory)
+  if string.find(record, '^%l') then
+    call('ZADD', prefix .. 'remembered', int(tonumber(string.sub(record, 2, 14)) + memory), id)
+  end
+end
+
+-- Forgets the oldest finished jobs of one order: those too old, and those too many that are old enough to
+-- no longer matter to a repeated publish. Looks at `budget` of them at the most.
+local function trim(prefix, order, budget, max_count, max_age, min_age, memory)
+  local ids = call('LRANGE', prefix .. order, 0, budget - 1)
+  if #ids == 0 then return end
+  local excess = call('LLEN', prefix .. order) - max_count
+  local records = call('HMGET', prefix .. 'jobs', unpack(ids))
+  local passed, forgotten = 0, {}
+  for index, id in ipairs(ids) do
+    local record = records[index]
+    if record and is_finished(record) then
+      local age = now - tonumber(string.sub(record, 2, 14))
+      if not (age > max_age or (age > min_age and passed < excess)) then break end
+      forgotten[#forgotten + 1] = id
+      records[#forgotten] = record
+    end
+    passed = passed + 1
+  end
+  if passed == 0 then return end
+  call('LPOP', prefix .. order, passed)
+  if #forgotten > 0 then
+    call('HDEL', prefix .. 'jobs', unpack(forgotten))
+    for index, id in ipairs(forgotten) do remember(prefix, id, records[index], memory) end
+  end
+end
+
+-- Notices an outage or a step of the clock: then nobody could renew, so every lease begins anew.
+local function observe(prefix, lease)
+  local leases = prefix .. 'leases'
+  local seen = tonumber(call('ZSCORE', leases, '') or now)
+  call('ZREM', leases, '')
+  if now < seen or now - seen > lease / 2 then
+    local holders = call('ZRANGE', leases, 0, -1)
+    for _, holder in ipairs(holders) do call('ZADD', leases, int(now + lease), holder) end
+    if #holders > 0 then call('HINCRBY', prefix .. 'stats', 'graces', 1) end
+  end
+  call('ZADD', leases, stamp, '')
+end
+
+-- Remembers the answer to a call that must not be carried out twice; for as long as it could be repeated,
+-- as the holder may be one that Redis has forgotten and nobody will ever clear up after.
+local function answer(calls, operation, request, text)
+  call('HSET', calls, operation, request, operation .. ':answer', text)
+  call('PEXPIRE', calls, 600000)
+  return text
+end

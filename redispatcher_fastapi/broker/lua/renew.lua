@@ -1,0 +1,22 @@
+-- Extends the lease of a process on each of its queues, or gives it one.
+--
+-- KEYS[i]  prefix of a queue
+-- ARGV[2]  length of a lease in milliseconds
+-- ARGV[3…] holder, one per queue
+--
+-- Returns  per queue: how many jobs the holder holds in Redis, or -1 when it was given up and may never come back
+-- Moves    nothing
+
+local lease, out = tonumber(ARGV[2]), {}
+for index, prefix in ipairs(KEYS) do
+  local holder = ARGV[index + 2]
+  local was_given_up = call('HEXISTS', prefix .. 'calls:' .. holder, 'given_up') == 1
+  observe(prefix, lease)
+  if was_given_up then
+    out[index] = -1
+  else
+    call('ZADD', prefix .. 'leases', int(now + lease), holder)
+    out[index] = call('HLEN', prefix .. 'held:' .. holder)
+  end
+end
+return out

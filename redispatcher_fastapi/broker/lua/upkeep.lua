@@ -1,0 +1,93 @@
+-- Takes back what lost processes held and forgets what has been kept long enough; a bounded piece per call.
+--
+-- KEYS[i]  prefix of a queue
+-- ARGV[2]  length of a lease in milliseconds
+-- ARGV[3]  how many finished jobs are kept     ARGV[4]  for how long at most, in milliseconds
+-- ARGV[5]  for how long at least               ARGV[6]  how long a chosen id is remembered
+-- ARGV[7]  how many dead jobs are kept         ARGV[8]  for how long
+-- ARGV[9]  how many chosen ids are remembered
+--
+-- Returns  per queue: milliseconds until the next lease ends (-1: none runs), {id, losses, 'lost' | 'dead', …} of
+--          the jobs taken back
+-- Moves    running -> queued | dead
+
+local TRIMMED_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 2, 9
+local lease = tonumber(ARGV[2])
+local finished_count, finished_age, finished_min = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local memory, dead_count, dead_age = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+
+local function take_back(prefix, holder, report)
+  local held = prefix .. 'held:' .. holder
+  local deliveries = call('HGETALL', held)
+  call('DEL', held)
+  call('ZREM', prefix .. 'leases', holder)
+  for index = 1, #deliveries, 2 do
+    local id = deliveries[index]
+    local started, is_alone = started_of(deliveries[index + 1]), string.byte(deliveries[index + 1], -1) == 42
+    local record = call('HGET', prefix .. 'jobs', id)
+    if record and not is_finished(record) then
+      local errors, losses, solo = read_faults(call('HGET', prefix .. 'faults', id))
+      losses, solo = losses + 1, solo + (is_alone and 1 or 0)
+      call('RPUSH', prefix .. 'history:' .. id, int(started) .. ',' .. stamp .. ',{"outcome":"lost"}')
+      local is_dead = solo >= SOLO_LOSSES or losses >= LOSSES
+      if is_dead then
+        bury(prefix, id, record, started, errors, losses, 'worker_lost', ARGV[8])
+        call('HINCRBY', prefix .. 'stats', 'died', 1)
+      else
+        call('HSET', prefix .. 'faults', id, int(errors) .. ',' .. int(losses) .. ',' .. int(solo))
+        call('RPUSH', prefix .. lane(losses), id)
+      end
+      report[#report + 1] = id
+      report[#report + 1] = losses
+      report[#report + 1] = is_dead and 'dead' or 'lost'
+    end
+  end
+  call('HSET', prefix .. 'calls:' .. holder, 'given_up', '1')
+  call('PEXPIRE', prefix .. 'calls:' .. holder, math.max(20 * lease, 600000))
+  if #report > 0 then
+    call('HINCRBY', prefix .. 'stats', 'lost', #report / 3)
+    wake(prefix)
+  end
+end
+
+local function forget_dead(prefix, ids)
+  if #ids == 0 then return end
+  local records = call('HMGET', prefix .. 'jobs', unpack(ids))
+  call('ZREM', prefix .. 'dead', unpack(ids))
+  for index, id in ipairs(ids) do
+    if records[index] and is_finished(records[index]) then
+      call('HDEL', prefix .. 'jobs', id)
+      call('DEL', prefix .. 'history:' .. id)
+      remember(prefix, id, records[index], memory)
+    end
+  end
+end
+
+local out = {}
+for index, prefix in ipairs(KEYS) do
+  observe(prefix, lease)
+  local report, taken = {}, 0
+  for _, holder in ipairs(call('ZRANGEBYSCORE', prefix .. 'leases', '-inf', stamp, 'LIMIT', 0, 3)) do
+    if holder ~= '' and taken < 1 then
+      take_back(prefix, holder, report)
+      taken = taken + 1
+    end
+  end
+  trim(prefix, 'succeeded', TRIMMED_AT_ONCE, finished_count, finished_age, finished_min, memory)
+  trim(prefix, 'cancelled', TRIMMED_AT_ONCE, finished_count, finished_age, finished_min, memory)
+  forget_dead(prefix, call('ZRANGEBYSCORE', prefix .. 'dead', '-inf', '(' .. int(now - dead_age), 'LIMIT', 0, TRIMMED_AT_ONCE))
+  local excess = math.min(call('ZCARD', prefix .. 'dead') - dead_count, TRIMMED_AT_ONCE)
+  if excess > 0 then forget_dead(prefix, call('ZRANGE', prefix .. 'dead', 0, excess - 1)) end
+  local expired = call('ZRANGEBYSCORE', prefix .. 'remembered', '-inf', stamp, 'LIMIT', 0, TRIMMED_AT_ONCE)
+  if #expired > 0 then call('ZREM', prefix .. 'remembered', unpack(expired)) end
+  excess = math.min(call('ZCARD', prefix .. 'remembered') - tonumber(ARGV[9]), TRIMMED_AT_ONCE)
+  if excess > 0 then call('ZREMRANGEBYRANK', prefix .. 'remembered', 0, excess - 1) end
+
+  local next_end = -1
+  local leases = call('ZRANGE', prefix .. 'leases', 0, 1, 'WITHSCORES')
+  for at = 1, #leases, 2 do
+    if leases[at] ~= '' then next_end = math.max(0, tonumber(leases[at + 1]) - now) end
+  end
+  out[index] = {next_end, report}
+end
+return out

@@ -1,0 +1,27 @@
+-- Answers with how a job ended, or has its end announced on the `finished` channel.
+--
+-- KEYS[1]  prefix of the queue
+-- ARGV[2]  id
+--
+-- Returns  {'succeeded'} or {'succeeded', result}; {'expired'} when the result or the record is gone;
+--          {'dead', reason, last failure or ''}; {'cancelled'}; {'waiting'}
+-- Moves    nothing
+
+local prefix, id = KEYS[1], ARGV[2]
+local record = call('HGET', prefix .. 'jobs', id)
+local result = call('GET', prefix .. 'result:' .. id)
+if result then return {'succeeded', result} end
+if not record then return {'expired'} end
+if not is_finished(record) then
+  call('SREM', prefix .. 'watched', '')
+  call('SADD', prefix .. 'watched', id)
+  call('PEXPIRE', prefix .. 'watched', 60000)
+  return {'waiting'}
+end
+local letter = string.upper(string.sub(record, 1, 1))
+if letter == 'C' then return {'cancelled'} end
+if letter == 'D' then
+  local reason = string.match(record, '^%a%d+,%-?%d+,%-?%d+,%d+,%d+,([^\n]*)\n')
+  return {'dead', reason or '', call('LINDEX', prefix .. 'history:' .. id, -1) or ''}
+end
+return {string.find(record, ',r$') and 'expired' or 'succeeded'}

@@ -1,0 +1,165 @@
+"""Reads what the scripts store about a job; ``lua/prelude.lua`` describes the format."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redispatcher_fastapi.broker.scripts import as_bytes, as_text
+from redispatcher_fastapi.clock import from_milliseconds
+from redispatcher_fastapi.job import Attempt, JobRecord, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PUBLISHED_DIGITS = 13
+_ENVELOPE = b'{"v":1,"body":'
+_ENVELOPE_WITH_HEADERS = b'{"v":1,"headers":'
+_BODY = ',"body":'
+_FAULTS = re.compile(rb"(\d{1,9}),(\d{1,9}),\d{1,9}")
+_FINISHED = re.compile(
+    rb"([SCDscd])(\d{13}),(-?\d+),(-?\d+)(?:,(\d+),(\d+))?(?:,([^\n]*))?(?:\n(.*))?", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    published_ms: int
+    started_ms: int
+    finished_ms: int
+    attempts: int
+    losses: int
+    reason: str | None
+    live: bytes | None
+
+
+def split_live_record(record: bytes) -> tuple[int | None, bool, bytes]:
+    """Return the milliseconds of publishing, whether the id was chosen, and the envelope.
+
+    The first is ``None``, and the last everything, where a record was changed by hand.
+    """
+    digits = record[:_PUBLISHED_DIGITS]
+    if len(digits) < _PUBLISHED_DIGITS or not digits.isdigit():
+        return None, False, record
+    if record[_PUBLISHED_DIGITS : _PUBLISHED_DIGITS + 1] == b"!":
+        return int(digits), True, record[_PUBLISHED_DIGITS + 1 :]
+    return int(digits), False, record[_PUBLISHED_DIGITS:]
+
+
+def parse_faults(text: bytes | str) -> tuple[int, int]:
+    """Return how many attempts failed and how many were lost with their process.
+
+    What was changed by hand counts as none, as it does for the scripts.
+    """
+    found = _FAULTS.fullmatch(as_bytes(text))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
+    """Return the record from the reply of ``record.lua``."""
+    state = JobState(as_text(reply[0]))
+    record, due, delivery = as_bytes(reply[1]), as_text(reply[3]), as_text(reply[4])
+    errors, losses = parse_faults(reply[2])
+    history = tuple(parse_attempt(as_bytes(entry)) for entry in reply[5])
+    last_error = next((attempt.error for attempt in reversed(history) if attempt.error), None)
+    finished = _parse_finished(record) if state.is_finished else None
+    if finished is not None:
+        body, headers = (
+            _split_envelope(split_live_record(finished.live)[2]) if finished.live else (None, None)
+        )
+        return JobRecord(
+            id=job_id,
+            queue=queue,
+            state=state,
+            attempts=finished.attempts,
+            losses=finished.losses,
+            error=last_error,
+            reason=finished.reason,
+            body=body,
+            headers=headers,
+            published_at=from_milliseconds(finished.published_ms),
+            due_at=None,
+            started_at=from_milliseconds(finished.started_ms),
+            finished_at=from_milliseconds(finished.finished_ms),
+            history=history,
+        )
+    published_ms, _, envelope = split_live_record(record)
+    body, headers = _split_envelope(envelope)
+    started_at = from_milliseconds(int(delivery.rstrip("*").split(",")[1])) if delivery else None
+    return JobRecord(
+        id=job_id,
+        queue=queue,
+        state=state,
+        attempts=errors + (1 if delivery else 0),
+        losses=losses,
+        error=last_error,
+        reason=None,
+        body=body,
+        headers=headers,
+        published_at=None if published_ms is None else from_milliseconds(published_ms),
+        due_at=from_milliseconds(int(due)) if due else None,
+        started_at=started_at,
+        finished_at=None,
+        history=history,
+    )
+
+
+def parse_attempt(entry: bytes) -> Attempt:
+    """Return one line of a job's history."""
+    started, finished, details = entry.split(b",", 2)
+    fields = json.loads(details)
+    return Attempt(
+        outcome=str(fields.get("outcome", "failed")),
+        started_at=from_milliseconds(int(started)),
+        finished_at=from_milliseconds(int(finished)),
+        error=fields.get("error"),
+        traceback=fields.get("traceback"),
+    )
+
+
+def _parse_finished(record: bytes) -> _Finished | None:
+    match = _FINISHED.fullmatch(record)
+    if match is None:
+        return None
+    letter, finished, run, wait, attempts, losses, reason, live = match.groups()
+    finished_ms = int(finished)
+    started_ms = finished_ms - int(run)
+    is_cancelled = letter in b"Cc"
+    return _Finished(
+        published_ms=started_ms - int(wait),
+        started_ms=started_ms,
+        finished_ms=finished_ms,
+        attempts=int(attempts) if attempts else (0 if is_cancelled else 1),
+        losses=int(losses or 0),
+        reason=reason.decode() if reason and live is not None else None,
+        live=live,
+    )
+
+
+def _split_envelope(envelope: bytes) -> tuple[bytes, Mapping[str, Any] | None]:
+    """Return the body as it was published, and the headers; all there is if it is no envelope."""
+    try:
+        fields: Any = json.loads(envelope)
+    except (ValueError, RecursionError):
+        return envelope, None
+    if not _is_object(fields) or "body" not in fields or not _is_object(fields.get("headers", {})):
+        return envelope, None
+    return _raw_body(envelope) or json.dumps(fields["body"]).encode(), fields.get("headers", {})
+
+
+def _raw_body(envelope: bytes) -> bytes | None:
+    """Return the body byte by byte, if the envelope is written as this library writes it."""
+    if envelope.startswith(_ENVELOPE):
+        return envelope[len(_ENVELOPE) : -1]
+    if not envelope.startswith(_ENVELOPE_WITH_HEADERS):
+        return None
+    text = envelope.decode()
+    _, end = json.JSONDecoder().raw_decode(text, len(_ENVELOPE_WITH_HEADERS))
+    body = text[end:].removeprefix(_BODY)
+    return body[:-1].encode() if len(body) < len(text) - end else None
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)

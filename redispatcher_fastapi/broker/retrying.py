@@ -1,0 +1,81 @@
+"""How calls to Redis are repeated: workers for ever, publishers until their deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from redispatcher_fastapi.errors import BrokerAccessError, BrokerError, BrokerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+AnswerT = TypeVar("AnswerT")
+
+logger = logging.getLogger("redispatcher.broker")
+
+_FIRST_DELAY = 0.05
+_MAX_DELAY = 2.0
+_REFUSED_DELAY = 30.0
+
+
+def jittered_delay(attempt: int) -> float:
+    """Return seconds to wait before repetition ``attempt`` (from 0): full jitter, capped at 2 s."""
+    longest = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** min(attempt, 10))
+    return longest * random.uniform(0.2, 1.0)
+
+
+def is_cancelled() -> bool:
+    """Whether this task was asked to end.
+
+    redis-py can lose a cancellation: until Python 3.12 ``asyncio.wait_for``, which it sends with,
+    swallows one that comes together with its result. A loop around its calls has to look itself.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def repeat_until_answered(
+    call: Callable[[], Awaitable[AnswerT]], what: str, *, stop: asyncio.Event | None = None
+) -> AnswerT:
+    """Return the answer of an idempotent call, repeating it for as long as Redis gives none.
+
+    Once ``stop`` is set a failure is not followed by another try, but raised.
+    """
+    attempt = 0
+    while True:
+        try:
+            answer = await call()
+        except BrokerError as error:
+            if is_cancelled():
+                raise asyncio.CancelledError from error
+            if stop is not None and stop.is_set():
+                raise
+            delay = _note_failure(error, what, attempt)
+        else:
+            if attempt:
+                logger.info("Redis answers again.")
+            return answer
+        attempt += 1
+        if stop is None:
+            await asyncio.sleep(delay)
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await stop.wait()
+
+
+def _note_failure(error: BrokerError, what: str, attempt: int) -> float:
+    """Log a failure, though not each repetition of it; return the seconds to wait."""
+    if isinstance(error, BrokerUnavailableError):
+        if attempt % 30 == 0:
+            logger.warning("Cannot %s, repeating: %s", what, error)
+        return jittered_delay(attempt)
+    if isinstance(error, BrokerAccessError):
+        logger.error("Redis refuses to %s, repeating in %d s: %s", what, _REFUSED_DELAY, error)
+        return _REFUSED_DELAY
+    logger.error("Redis failed to %s, repeating in %d s.", what, _MAX_DELAY, exc_info=error)
+    return _MAX_DELAY

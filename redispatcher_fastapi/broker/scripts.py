@@ -1,0 +1,112 @@
+"""Loads the Lua operations and runs them, normalising what redis-py hands back."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis.exceptions import NoScriptError
+
+from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+_FOLDER = files("redispatcher_fastapi.broker") / "lua"
+_PRELUDE = (_FOLDER / "prelude.lua").read_text()
+
+Argument = str | bytes | int
+
+
+class CommandClient(Protocol):
+    """The one method the scripts need of an asynchronous redis-py client."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Awaitable[Any]: ...
+
+
+class BlockingClient(Protocol):
+    """The same of a synchronous redis-py client."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any: ...
+
+
+class Script:
+    """One operation of the engine; the file of the same name documents its arguments."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.source = _PRELUDE + (_FOLDER / f"{name}.lua").read_text()
+        self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(
+        self, client: CommandClient, prefixes: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:
+        """Run once, sending the source only to a server that does not know it yet.
+
+        Raises:
+            BrokerError: whatever redis-py or the network raised, translated.
+        """
+        count = len(prefixes)
+        try:
+            try:
+                return await client.execute_command(
+                    "EVALSHA", self.digest, count, *prefixes, *arguments
+                )
+            except NoScriptError:
+                return await client.execute_command(
+                    "EVAL", self.source, count, *prefixes, *arguments
+                )
+        except REDIS_ERRORS as error:
+            raise translate(error) from error
+
+    def run_blocking(
+        self, client: BlockingClient, prefixes: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:
+        """Do the same with a synchronous client."""
+        count = len(prefixes)
+        try:
+            try:
+                return client.execute_command("EVALSHA", self.digest, count, *prefixes, *arguments)
+            except NoScriptError:
+                return client.execute_command("EVAL", self.source, count, *prefixes, *arguments)
+        except REDIS_ERRORS as error:
+            raise translate(error) from error
+
+
+PUBLISH = Script("publish")
+CLAIM = Script("claim")
+CLAIM_SOLO = Script("claim_solo")
+RENEW = Script("renew")
+ACK = Script("ack")
+FAIL = Script("fail")
+RELEASE = Script("release")
+DEPART = Script("depart")
+UPKEEP = Script("upkeep")
+CANCEL = Script("cancel")
+REDRIVE = Script("redrive")
+DELETE = Script("delete")
+RECORD = Script("record")
+COUNTS = Script("counts")
+LIST = Script("list")
+WATCH = Script("watch")
+POKE = Script("poke")
+
+
+def as_bytes(value: str | bytes) -> bytes:
+    """Return a reply as bytes, also when a shared client decodes its replies."""
+    return value.encode() if isinstance(value, str) else value
+
+
+def as_text(value: str | bytes) -> str:
+    """Return a reply that is known to be ASCII as text."""
+    return value if isinstance(value, str) else value.decode()
+
+
+async def read_hash(client: CommandClient, key: str) -> dict[bytes | str, bytes | str]:
+    """Return a whole hash; reading one key needs no script to be atomic."""
+    try:
+        reply = await client.execute_command("HGETALL", key)
+    except REDIS_ERRORS as error:
+        raise translate(error) from error
+    return dict(reply)

@@ -1,0 +1,217 @@
+"""The publishing side of the engine, with its deadline and its errors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+from redis import Redis as SyncRedis
+
+from redispatcher_fastapi.broker.coalescing import Coalescer
+from redispatcher_fastapi.broker.publishing import MAX_BATCH, publish, queue_full
+from redispatcher_fastapi.broker.retrying import is_cancelled, jittered_delay
+from redispatcher_fastapi.broker.store import Store
+from redispatcher_fastapi.broker.types import EngineSettings
+from redispatcher_fastapi.clock import ServerClock
+from redispatcher_fastapi.errors import (
+    BrokerError,
+    BrokerMemoryError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    PublishError,
+    PublishUncertainError,
+    QueueFullError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from redispatcher_fastapi.broker.broker import Broker
+    from redispatcher_fastapi.broker.scripts import CommandClient
+    from redispatcher_fastapi.broker.types import Submission
+    from redispatcher_fastapi.clock import Clock
+    from redispatcher_fastapi.job import JobStore
+
+
+class DirectSender:
+    """Publishes through a redis-py client of the caller's, one round trip per call."""
+
+    def __init__(
+        self,
+        client: Redis | CommandClient,
+        *,
+        settings: EngineSettings | None = None,
+        clock: Clock | None = None,
+        store: JobStore | None = None,
+    ) -> None:
+        if isinstance(client, SyncRedis):
+            raise ConfigurationError(
+                "Publishing needs an asynchronous client: use redis.asyncio.Redis, not redis.Redis."
+            )
+        self._client = client
+        self._settings = settings or EngineSettings()
+        self._clock = clock or ServerClock()
+        self._store = store
+
+    @property
+    def store(self) -> JobStore:
+        if self._store is None:
+            self._store = Store(self._client, self._clock)
+        return self._store
+
+    async def send(self, queue: str, submission: Submission) -> bool:
+        """Publish one job; return whether it is new."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.publish_timeout.total_seconds()
+        answer = (await self.send_batch(queue, [submission], deadline))[0]
+        if answer is None:
+            raise queue_full(queue, self._settings.max_queue_length)
+        return answer
+
+    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[bool]:
+        """Publish in batches of 1,000; return for each job whether it is new.
+
+        Nothing is published when the queue has no room for all. After any other error the jobs of
+        the batches before it are published.
+        """
+        loop = asyncio.get_running_loop()
+        answers: list[bool] = []
+        for start in range(0, len(submissions), MAX_BATCH):
+            deadline = loop.time() + self._settings.publish_timeout.total_seconds()
+            batch = submissions[start : start + MAX_BATCH]
+            room_needed = len(submissions) - start
+            for answer in await self.send_batch(queue, batch, deadline, room_needed=room_needed):
+                if answer is None:
+                    raise queue_full(queue, self._settings.max_queue_length)
+                answers.append(answer)
+        return answers
+
+    async def send_batch(
+        self,
+        queue: str,
+        submissions: Sequence[Submission],
+        deadline: float,
+        *,
+        room_needed: int | None = None,
+    ) -> list[bool | None]:
+        """Publish in one call, repeated with equal arguments until the loop's time is ``deadline``.
+
+        Raises:
+            PublishUncertainError: there was no answer; some or all of the jobs may exist.
+            QueueFullError: Redis has no memory left.
+            PublishError: Redis refused for another reason.
+        """
+        attempt, reason = 0, "no reply"
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    try:
+                        answers = await publish(
+                            self._client,
+                            self._clock,
+                            queue,
+                            submissions,
+                            max_queue_length=self._settings.max_queue_length,
+                            room_needed=room_needed,
+                        )
+                        return _recognise_own(submissions, answers) if attempt else answers
+                    except BrokerUnavailableError as error:
+                        reason = str(error)
+                        if is_cancelled():  # by the caller, or by the deadline
+                            raise asyncio.CancelledError from error
+                    await asyncio.sleep(jittered_delay(attempt))
+                    attempt += 1
+        except TimeoutError:
+            raise self._uncertain(queue, submissions, reason) from None
+        except BrokerMemoryError as error:
+            raise QueueFullError(
+                f"Redis has no memory left for queue {queue!r}; nothing was published: {error}"
+            ) from error
+        except BrokerError as error:
+            raise PublishError(f"Redis refused to publish to {queue!r}: {error}") from error
+
+    def _uncertain(
+        self, queue: str, submissions: Sequence[Submission], reason: str
+    ) -> PublishUncertainError:
+        seconds = self._settings.publish_timeout.total_seconds()
+        return PublishUncertainError(
+            f"Redis did not confirm the publish to {queue!r} within {seconds:g} s ({reason}). "
+            "Publish again with the same id: that leaves exactly one job.",
+            job_ids=tuple(submission.job_id for submission in submissions),
+        )
+
+
+def _recognise_own(
+    submissions: Sequence[Submission], answers: Sequence[bool | None]
+) -> list[bool | None]:
+    """Take a job for new that a repetition finds: only a lost try can know an id made here."""
+    return [
+        True if answer is False and not submission.is_chosen_id else answer
+        for submission, answer in zip(submissions, answers, strict=True)
+    ]
+
+
+class Sender:
+    """Publishes for a whole process: concurrent calls for one queue share round trips.
+
+    An async context manager; what is in flight when it is left is finished first.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._direct = DirectSender(
+            broker.connections.publisher,
+            settings=broker.settings,
+            clock=broker.clock,
+            store=broker,
+        )
+        self._settings = broker.settings
+        self._tasks = asyncio.TaskGroup()
+        self._queues: dict[str, Coalescer[tuple[Submission, float], bool | PublishError]] = {}
+
+    @property
+    def store(self) -> JobStore:
+        return self._direct.store
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._loop = asyncio.get_running_loop()
+        self._timeout = self._settings.publish_timeout.total_seconds()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._tasks.__aexit__(None, None, None)
+
+    async def send(self, queue: str, submission: Submission) -> bool:
+        """Publish one job; return whether it is new."""
+        coalescer = self._queues.get(queue)
+        if coalescer is None:
+            coalescer = self._queues[queue] = self._coalescer(queue)
+        answer = await coalescer.submit((submission, self._loop.time() + self._timeout))
+        if isinstance(answer, PublishError):
+            raise answer
+        return answer
+
+    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[bool]:
+        """Publish in batches, see :meth:`DirectSender.send_many`."""
+        return await self._direct.send_many(queue, submissions)
+
+    def _coalescer(self, queue: str) -> Coalescer[tuple[Submission, float], bool | PublishError]:
+        async def flush(items: Sequence[tuple[Submission, float]]) -> list[bool | PublishError]:
+            submissions = [submission for submission, _ in items]
+            deadline = min(deadline for _, deadline in items)
+            try:
+                answers = await self._direct.send_batch(queue, submissions, deadline)
+            except PublishUncertainError as error:
+                # Each caller is told of its own job only, with an error of its own.
+                return [
+                    PublishUncertainError(str(error), job_ids=(each.job_id,))
+                    for each in submissions
+                ]
+            except PublishError as error:
+                return [type(error)(str(error)) for _ in submissions]
+            full = self._settings.max_queue_length
+            return [queue_full(queue, full) if answer is None else answer for answer in answers]
+
+        return Coalescer(self._tasks, flush)

@@ -1,0 +1,101 @@
+"""Looks jobs up, and moves single ones on request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redispatcher_fastapi.broker.records import parse_record
+from redispatcher_fastapi.broker.scripts import (
+    CANCEL,
+    COUNTS,
+    DELETE,
+    LIST,
+    RECORD,
+    REDRIVE,
+    as_text,
+)
+from redispatcher_fastapi.broker.waiting import ResultWaiter
+from redispatcher_fastapi.clock import to_milliseconds
+from redispatcher_fastapi.job import JobRecord, JobState, JobStore
+from redispatcher_fastapi.keys import queue_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from redispatcher_fastapi.broker.scripts import Argument, CommandClient, Script
+    from redispatcher_fastapi.clock import Clock
+
+_COUNTED = (
+    JobState.SCHEDULED,
+    JobState.QUEUED,
+    JobState.RUNNING,
+    JobState.RETRYING,
+    JobState.SUCCEEDED,
+    JobState.DEAD,
+    JobState.CANCELLED,
+)
+
+
+class Store(JobStore):
+    """One queue's jobs by id and by state, through any redis-py client.
+
+    Every method raises the ``BrokerError`` tree when Redis gives no answer.
+    """
+
+    def __init__(self, client: CommandClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._waiter = ResultWaiter(client, clock)
+
+    async def job_state(self, queue: str, job_id: str) -> JobState | None:
+        """Return the state of a job, or ``None`` when no record is left."""
+        reply = (await self._run(RECORD, queue, "", job_id))[0]
+        return JobState(as_text(reply[0])) if reply else None
+
+    async def job_record(self, queue: str, job_id: str) -> JobRecord | None:
+        """Return a job with its history, or ``None`` when no record is left."""
+        return (await self.job_records(queue, [job_id]))[0]
+
+    async def job_records(self, queue: str, job_ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return several jobs as they are at one moment."""
+        if not job_ids:
+            return []
+        replies = await self._run(RECORD, queue, "1", *job_ids)
+        return [
+            parse_record(queue, job_id, reply) if reply else None
+            for job_id, reply in zip(job_ids, replies, strict=True)
+        ]
+
+    async def wait_for_result(
+        self, queue: str, job_id: str, timeout: timedelta | None
+    ) -> bytes | None:
+        """Return the encoded result once the job succeeded; raises as :meth:`Job.result` does."""
+        return await self._waiter.wait(queue, job_id, timeout)
+
+    async def cancel_job(self, queue: str, job_id: str) -> bool:
+        """Cancel a job that has not started; return whether it was this call that ended it."""
+        return bool(await self._run(CANCEL, queue, job_id) == 1)
+
+    async def redrive_job(self, queue: str, job_id: str) -> bool:
+        """Queue a dead job again with its counts reset; return whether this call moved it."""
+        return bool(await self._run(REDRIVE, queue, job_id) == 1)
+
+    async def delete_job(self, queue: str, job_id: str) -> bool:
+        """Remove every trace of a job that is not running; return whether this call removed it."""
+        return bool(await self._run(DELETE, queue, job_id) == 1)
+
+    async def count_jobs(self, queue: str) -> dict[JobState, int]:
+        """Return how many jobs are in each state; of finished ones, those still kept."""
+        reply = await self._run(COUNTS, queue)
+        return dict(zip(_COUNTED, (int(count) for count in reply), strict=True))
+
+    async def list_jobs(self, queue: str, state: JobState, *, offset: int, limit: int) -> list[str]:
+        """Return ids: waiting jobs in the order they will run, finished ones newest first."""
+        reply = await self._run(LIST, queue, state.value, offset, limit)
+        return [as_text(job_id) for job_id in reply]
+
+    async def _run(self, script: Script, queue: str, *arguments: Argument) -> Any:
+        now = self._clock.now()
+        time = "" if now is None else to_milliseconds(now)
+        return await script.run(self._client, [queue_prefix(queue)], [time, *arguments])

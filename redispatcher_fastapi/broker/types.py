@@ -1,0 +1,169 @@
+"""What goes into the engine and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from redispatcher_fastapi.clock import from_milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from redispatcher_fastapi.job import JobStore
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The limits and times the scripts are given."""
+
+    lease: timedelta = timedelta(seconds=30)
+    publish_timeout: timedelta = timedelta(seconds=5)
+    max_queue_length: int = 1_000_000
+    finished_max_age: timedelta = timedelta(hours=1)
+    finished_max_count: int = 10_000
+    dead_max_age: timedelta = timedelta(days=30)
+    dead_max_count: int = 10_000
+    chosen_id_memory: timedelta = timedelta(hours=24)
+
+
+@dataclass(slots=True)
+class Submission:
+    """One message on its way into a queue; at most one of ``delay`` and ``at`` is set."""
+
+    job_id: str
+    envelope: bytes
+    delay: timedelta | None = None
+    at: datetime | None = None
+    is_chosen_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """How much a process can take from one queue.
+
+    Deliveries get the sequence numbers from ``first_sequence`` on; asking again with the same
+    number brings the same jobs. At most ``suspects`` of the ``count`` jobs were lost with a process
+    before.
+    """
+
+    queue: str
+    holder: str
+    count: int
+    first_sequence: int
+    suspects: int = 1
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One job in the hands of one process; ``holder`` and ``token`` fence it off.
+
+    ``published_ms`` is ``None`` where what Redis holds is no record.
+    """
+
+    queue: str
+    job_id: str
+    holder: str
+    sequence: int
+    token: str
+    envelope: bytes
+    published_ms: int | None
+    is_chosen_id: bool = False
+    attempt: int = 1
+    losses: int = 0
+    #: How long the handler ran, in seconds; known when it has ended.
+    ran_for: float = 0.0
+
+    @property
+    def published_at(self) -> datetime | None:
+        return None if self.published_ms is None else from_milliseconds(self.published_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The handler returned; ``result`` is what it returned, encoded, or ``None``."""
+
+    result: bytes | None = None
+    result_ttl: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptError:
+    """What went wrong, bounded in size and free of payload values."""
+
+    text: str
+    traceback: str | None = None
+    exception: BaseException | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The attempt failed and is charged; the job runs again after ``delay``."""
+
+    delay: timedelta
+    error: AttemptError
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The handler asked to run again after ``delay``, without being charged."""
+
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The job will not run again by itself.
+
+    ``reason`` is one of ``failed`` (no attempts left), ``rejected``, ``undecodable``,
+    ``unknown_version``, ``invalid_message``, ``result_not_serializable``, ``worker_lost``.
+    """
+
+    reason: str
+    error: AttemptError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The process gives the job back, first in line and without any charge."""
+
+
+Outcome = Succeeded | Retried | Snoozed | Died | Released
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What a claim brought.
+
+    ``wait`` is how long nothing falls due, ``None`` when nothing waits for a time. ``unleased`` are
+    the queues on which the process must renew before it can claim; ``has_solo`` those with jobs
+    that must run alone.
+    """
+
+    deliveries: list[Delivery] = field(default_factory=list[Delivery])
+    wait: timedelta | None = None
+    unleased: set[str] = field(default_factory=set[str])
+    has_solo: set[str] = field(default_factory=set[str])
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A job that was taken from a lost process; queued again, or dead after too many losses."""
+
+    queue: str
+    job_id: str
+    losses: int
+    is_dead: bool
+
+
+class MessageSender(Protocol):
+    """Puts messages into queues; both methods answer whether each job was new."""
+
+    @property
+    def store(self) -> JobStore: ...
+
+    async def send(self, queue: str, submission: Submission) -> bool: ...
+
+    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[bool]: ...

@@ -1,0 +1,276 @@
+"""The pool's side of the engine: claim, renew, settle, give back, look after."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
+
+from redispatcher_fastapi.broker.failures import encode_failure
+from redispatcher_fastapi.broker.records import parse_faults, split_live_record
+from redispatcher_fastapi.broker.scripts import (
+    ACK,
+    CLAIM,
+    CLAIM_SOLO,
+    DEPART,
+    FAIL,
+    RELEASE,
+    RENEW,
+    UPKEEP,
+    as_bytes,
+    as_text,
+    read_hash,
+)
+from redispatcher_fastapi.broker.types import (
+    Claimed,
+    Delivery,
+    Died,
+    Retried,
+    Snoozed,
+    Succeeded,
+    TakenBack,
+)
+from redispatcher_fastapi.clock import to_milliseconds
+from redispatcher_fastapi.keys import queue_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from redispatcher_fastapi.broker.connection import Connections
+    from redispatcher_fastapi.broker.scripts import Argument, BlockingClient, Script
+    from redispatcher_fastapi.broker.types import EngineSettings, Want
+    from redispatcher_fastapi.clock import Clock
+
+Verdict = Literal["1", "s", "g"]
+"""``1`` accepted; ``s`` stale: the lease was taken, refused; ``g`` gone: Redis lost the job."""
+
+
+class WorkerBroker:
+    """One round trip per method; every call may be repeated with equal arguments."""
+
+    def __init__(self, connections: Connections, settings: EngineSettings, clock: Clock) -> None:
+        self._client = connections.worker
+        self._splits_queues = connections.is_cluster
+        self._clock = clock
+        self._lease = to_milliseconds(settings.lease)
+        min_age = max(2 * settings.publish_timeout, timedelta(0))
+        finished: list[Argument] = [
+            settings.finished_max_count,
+            to_milliseconds(max(settings.finished_max_age, min_age)),
+            to_milliseconds(min_age),
+            to_milliseconds(settings.chosen_id_memory),
+        ]
+        self._finished = finished
+        self._dead_age = to_milliseconds(settings.dead_max_age)
+        self._retention: list[Argument] = [
+            *finished,
+            settings.dead_max_count,
+            self._dead_age,
+            settings.max_queue_length,
+        ]
+        self._requests = count(1)
+
+    async def claim(self, wants: Sequence[Want]) -> Claimed:
+        """Take jobs from several queues."""
+        arguments: list[Argument] = []
+        for want in wants:
+            arguments += (want.holder, want.count, want.suspects, want.first_sequence)
+        replies = await self._run(CLAIM, [want.queue for want in wants], [], arguments)
+        claimed = Claimed()
+        for want, (status, wait, solo, jobs, faults, time) in zip(wants, replies, strict=True):
+            if not status:
+                claimed.unleased.add(want.queue)
+                continue
+            if wait >= 0:
+                due = timedelta(milliseconds=wait)
+                claimed.wait = due if claimed.wait is None else min(claimed.wait, due)
+            if solo:
+                claimed.has_solo.add(want.queue)
+            started = as_text(time)
+            sequence = want.first_sequence
+            for index in range(0, len(jobs), 2):
+                token = f"{sequence},{started}"
+                fault = faults[index // 2] if faults else b""
+                delivery = _delivery(want, sequence, token, jobs[index], jobs[index + 1], fault)
+                claimed.deliveries.append(delivery)
+                sequence += 1
+        return claimed
+
+    async def claim_solo(
+        self, want: Want, *, is_empty: bool, turn: float
+    ) -> Delivery | Literal["turn"] | None:
+        """Take a job that must run alone or, for a busy process, the turn to become empty."""
+        arguments: list[Argument] = [
+            self._now(),
+            want.holder,
+            want.first_sequence,
+            "1" if is_empty else "",
+            int(turn * 1000),
+        ]
+        reply = await CLAIM_SOLO.run(self._client, [queue_prefix(want.queue)], arguments)
+        match int(reply[0]):
+            case 1:
+                return _delivery(want, want.first_sequence, as_text(reply[4]), *reply[1:4])
+            case 2:
+                return "turn"
+            case _:
+                return None
+
+    async def renew(self, holders: Mapping[str, str]) -> dict[str, int | None]:
+        """Extend the leases; return how many jobs each holds, ``None`` when given up."""
+        replies = await self._run(RENEW, list(holders), [self._lease], list(holders.values()))
+        return _renewed(holders, replies)
+
+    def renew_blocking(
+        self, client: BlockingClient, holders: Mapping[str, str]
+    ) -> dict[str, int | None]:
+        """Do the same from a thread with a client of its own."""
+        arguments: list[Argument] = [self._now(), self._lease]
+        if self._splits_queues:
+            replies = [
+                RENEW.run_blocking(client, [queue_prefix(queue)], [*arguments, holder])[0]
+                for queue, holder in holders.items()
+            ]
+        else:
+            prefixes = [queue_prefix(queue) for queue in holders]
+            replies = RENEW.run_blocking(client, prefixes, [*arguments, *holders.values()])
+        return _renewed(holders, replies)
+
+    def next_request(self) -> int:
+        """Return a number for one acknowledgement or failure, kept when it is repeated."""
+        return next(self._requests)
+
+    async def acknowledge(
+        self, queue: str, holder: str, request: int, ended: Sequence[tuple[Delivery, Succeeded]]
+    ) -> str:
+        """End jobs that succeeded; return one :data:`Verdict` per job."""
+        arguments: list[Argument] = [self._now(), holder, request, *self._finished, len(ended)]
+        results: list[Argument] = []
+        for number, (delivery, outcome) in enumerate(ended, start=1):
+            arguments += (delivery.job_id, delivery.token, _times(delivery))
+            if outcome.result is not None:
+                results += (number, max(1, to_milliseconds(outcome.result_ttl)), outcome.result)
+        arguments += results
+        return as_text(await ACK.run(self._client, [queue_prefix(queue)], arguments))
+
+    async def fail(
+        self,
+        queue: str,
+        holder: str,
+        request: int,
+        ended: Sequence[tuple[Delivery, Retried | Snoozed | Died]],
+    ) -> str:
+        """End attempts that did not succeed; return one :data:`Verdict` per job."""
+        arguments: list[Argument] = [self._now(), holder, request, self._dead_age]
+        for delivery, outcome in ended:
+            arguments += (delivery.job_id, delivery.token)
+            match outcome:
+                case Retried(delay=delay):
+                    arguments += ("retry", to_milliseconds(delay), "")
+                case Snoozed(delay=delay):
+                    arguments += ("snooze", to_milliseconds(delay), "")
+                case Died(reason=reason):
+                    arguments += ("dead", 0, reason)
+            arguments.append(encode_failure(outcome))
+        return as_text(await FAIL.run(self._client, [queue_prefix(queue)], arguments))
+
+    async def release(self, queue: str, holder: str, deliveries: Sequence[Delivery]) -> int:
+        """Give jobs back, first in line and without any charge; return how many were still held."""
+        arguments: list[Argument] = [self._now(), holder]
+        for delivery in deliveries:
+            arguments += (delivery.job_id, delivery.token)
+        return int(await RELEASE.run(self._client, [queue_prefix(queue)], arguments))
+
+    async def depart(self, holders: Mapping[str, str]) -> None:
+        """End the lease on every queue where nothing is held any more."""
+        await self._run(DEPART, list(holders), [], list(holders.values()))
+
+    async def read_held(self, queue: str, holder: str) -> list[Delivery]:
+        """Return what Redis thinks a process holds, without the messages."""
+        fields = await read_hash(self._client, f"{queue_prefix(queue)}held:{holder}")
+        return [
+            Delivery(queue, as_text(job_id), holder, int(token.split(",")[0]), token, b"", None)
+            for job_id, token in ((key, as_text(value)) for key, value in fields.items())
+        ]
+
+    async def upkeep(self, queues: Sequence[str]) -> tuple[timedelta | None, list[TakenBack]]:
+        """Take back what lost processes held; return when the next lease ends, and what it was."""
+        replies = await self._run(UPKEEP, queues, [self._lease, *self._retention], [])
+        next_end: int | None = None
+        taken: list[TakenBack] = []
+        for queue, (lease_end, report) in zip(queues, replies, strict=True):
+            if lease_end >= 0 and (next_end is None or lease_end < next_end):
+                next_end = lease_end
+            for index in range(0, len(report), 3):
+                is_dead = as_text(report[index + 2]) == "dead"
+                taken.append(
+                    TakenBack(queue, as_text(report[index]), int(report[index + 1]), is_dead)
+                )
+        return None if next_end is None else timedelta(milliseconds=next_end), taken
+
+    async def _run(
+        self,
+        script: Script,
+        queues: Sequence[str],
+        shared: list[Argument],
+        per_queue: list[Argument],
+    ) -> list[Any]:
+        """Run over all queues at once; in a cluster, where they live apart, over each."""
+        head: list[Argument] = [self._now(), *shared]
+        if not self._splits_queues or len(queues) == 1:
+            prefixes = [queue_prefix(queue) for queue in queues]
+            replies: list[Any] = await script.run(self._client, prefixes, head + per_queue)
+            return replies
+        width = len(per_queue) // len(queues)
+        calls = (
+            script.run(
+                self._client,
+                [queue_prefix(queue)],
+                head + per_queue[index * width : (index + 1) * width],
+            )
+            for index, queue in enumerate(queues)
+        )
+        return [reply[0] for reply in await asyncio.gather(*calls)]
+
+    def _now(self) -> Argument:
+        now = self._clock.now()
+        return "" if now is None else to_milliseconds(now)
+
+
+def _delivery(
+    want: Want,
+    sequence: int,
+    token: str,
+    job_id: bytes | str,
+    record: bytes | str,
+    faults: bytes | str,
+) -> Delivery:
+    published_ms, is_chosen_id, envelope = split_live_record(as_bytes(record))
+    errors, losses = parse_faults(faults) if faults else (0, 0)
+    return Delivery(
+        want.queue,
+        as_text(job_id),
+        want.holder,
+        sequence,
+        token,
+        envelope,
+        published_ms,
+        is_chosen_id,
+        errors + 1,
+        losses,
+    )
+
+
+def _times(delivery: Delivery) -> str:
+    """Return how long a job ran and waited, as a finished job's record keeps it."""
+    started = int(delivery.token.rstrip("*").split(",")[1])
+    wait = started - (started if delivery.published_ms is None else delivery.published_ms)
+    return f"{int(delivery.ran_for * 1000)},{wait}{'!' if delivery.is_chosen_id else ''}"
+
+
+def _renewed(holders: Mapping[str, str], replies: Sequence[int]) -> dict[str, int | None]:
+    return {
+        queue: (None if held < 0 else int(held))
+        for queue, held in zip(holders, replies, strict=True)
+    }

@@ -1,0 +1,30 @@
+"""What a consumer is: the class its author writes, and the definition that is read off it."""
+
+from __future__ import annotations
+
+from redispatcher_fastapi.consumer.base import (
+    BaseConsumer,
+    Consumes,
+    ConsumesSync,
+    definition_of,
+)
+from redispatcher_fastapi.consumer.definition import ConsumerDefinition
+from redispatcher_fastapi.consumer.encoding import (
+    MessageEncodingError,
+    ResultDecodingError,
+    ResultEncodingError,
+)
+from redispatcher_fastapi.consumer.submission import InvalidOptionError, prepare
+
+__all__ = [
+    "BaseConsumer",
+    "ConsumerDefinition",
+    "Consumes",
+    "ConsumesSync",
+    "InvalidOptionError",
+    "MessageEncodingError",
+    "ResultDecodingError",
+    "ResultEncodingError",
+    "definition_of",
+    "prepare",
+]

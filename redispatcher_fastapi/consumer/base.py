@@ -1,0 +1,180 @@
+"""``BaseConsumer``: what every consumer inherits from."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Protocol, overload
+
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar
+
+from redispatcher_fastapi.backoff import RetryPolicy
+from redispatcher_fastapi.broker.sending import DirectSender
+from redispatcher_fastapi.consumer.checks import check_attributes
+from redispatcher_fastapi.consumer.definition import ConsumerDefinition, define
+from redispatcher_fastapi.consumer.submission import MAX_MESSAGE_BYTES, prepare
+from redispatcher_fastapi.errors import ConsumerDefinitionError
+from redispatcher_fastapi.job import Job, JobContext
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from redispatcher_fastapi.broker.scripts import CommandClient
+
+MessageT = TypeVar("MessageT")
+ResultT = TypeVar("ResultT")
+MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Consumes(Protocol[MessageT_contra, ResultT_co]):
+    """What a consumer takes and returns, read off its asynchronous ``process_message``."""
+
+    @property
+    def process_message(
+        self,
+    ) -> Callable[Concatenate[MessageT_contra, ...], Coroutine[Any, Any, ResultT_co]]: ...
+
+
+class ConsumesSync(Protocol[MessageT_contra, ResultT_co]):
+    """The same, read off a synchronous ``process_message``."""
+
+    @property
+    def process_message(self) -> Callable[Concatenate[MessageT_contra, ...], ResultT_co]: ...
+
+
+class BaseConsumer:
+    """Work of one kind: the message it takes, the queue it comes from, and what to do with it.
+
+    A subclass names its ``QUEUE``, declares its ``Message`` and overrides ``process_message``. One
+    without a ``QUEUE`` is a base for other consumers, which inherit its hooks and policies. A new
+    instance is made for every attempt.
+    """
+
+    QUEUE: ClassVar[str]
+    RETRY: ClassVar[RetryPolicy] = RetryPolicy()
+    #: How long one attempt may take; ``None`` for as long as it needs.
+    TIMEOUT: ClassVar[timedelta | None] = None
+    #: How long what ``process_message`` returned is kept for ``Job.result()``.
+    RESULT_TTL: ClassVar[timedelta] = timedelta(hours=1)
+
+    class Message(BaseModel):
+        """What is published; every consumer declares its own."""
+
+    class Headers(BaseModel):
+        """What travels beside the message, such as trace ids. Takes any further key."""
+
+        model_config = ConfigDict(extra="allow")
+
+    # The one signature that every override is compatible with.
+    def process_message(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the work; ``async def``, or ``def`` to be run in a thread.
+
+        The message is the first parameter. The others are bound by annotation: the consumer's
+        ``Headers`` (or by the name ``headers``), ``JobContext``, and whatever has a ``Depends``.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def headers(cls) -> Headers | Mapping[str, Any]:
+        """Make the headers of a message that is being published; what the caller gives wins."""
+        return {}
+
+    async def around(self, run: Callable[[], Awaitable[Any]], context: JobContext) -> Any:
+        """Run one attempt: an override does something before and after, and returns its result.
+
+        Overrides nest by ``super().around(run, context)``.
+        """
+        return await run()
+
+    @overload
+    @classmethod
+    async def publish(
+        cls: type[Consumes[MessageT, ResultT]],
+        message: MessageT,
+        redis_client: CommandClient,
+        *,
+        id: str | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        headers: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Job[ResultT]: ...
+    @overload
+    @classmethod
+    async def publish(
+        cls: type[ConsumesSync[MessageT, ResultT]],
+        message: MessageT,
+        redis_client: CommandClient,
+        *,
+        id: str | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        headers: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Job[ResultT]: ...
+    @classmethod
+    async def publish(
+        cls,
+        message: Any,
+        redis_client: CommandClient,
+        *,
+        id: str | None = None,  # the name of the public attribute Job.id
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        headers: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Job[Any]:
+        """Publish with any ``redis.asyncio`` client; it stays the caller's.
+
+        With an ``id``, publishing again is recognised and leaves the first job as it is. ``delay``
+        or an aware ``at`` makes it start later.
+
+        Raises:
+            PublishError: it was not published, or (``PublishUncertainError``) perhaps it was.
+        """
+        definition = definition_of(cls)
+        submission = prepare(
+            definition,
+            message,
+            id=id,
+            delay=delay,
+            at=at,
+            headers=headers,
+            max_message_bytes=MAX_MESSAGE_BYTES,
+        )
+        sender = DirectSender(redis_client)
+        created = await sender.send(definition.queue, submission)
+        return Job(
+            sender.store,
+            definition.decode_result,
+            queue=definition.queue,
+            id=submission.job_id,
+            created=created,
+        )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_attributes(cls, root=BaseConsumer)
+        if hasattr(cls, "QUEUE"):
+            setattr(cls, _DEFINITION, define(cls, root=BaseConsumer))
+
+
+_DEFINITION = "__redispatcher_definition__"
+
+
+def definition_of(consumer_class: Any) -> ConsumerDefinition:
+    """Return what was read off a consumer when its class was created.
+
+    Raises:
+        ConsumerDefinitionError: it is not a consumer, or a base without a ``QUEUE``.
+    """
+    definition = getattr(consumer_class, _DEFINITION, None)
+    if isinstance(definition, ConsumerDefinition):
+        return definition
+    name = getattr(consumer_class, "__qualname__", repr(consumer_class))
+    if isinstance(consumer_class, type) and issubclass(consumer_class, BaseConsumer):
+        raise ConsumerDefinitionError(
+            f"{name} has no QUEUE, so it is only a base for consumers: give it one, as in "
+            'QUEUE = "send-email".'
+        )
+    raise ConsumerDefinitionError(
+        f"{name} is not a consumer: a consumer inherits from BaseConsumer."
+    )

@@ -1,0 +1,186 @@
+"""Reads a consumer class once, when it is created, and refuses what could never work."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
+from redispatcher_fastapi.consumer.binding import bind, evaluate
+from redispatcher_fastapi.consumer.checks import (
+    check_constructor,
+    check_process_message,
+    check_returns,
+    find_function,
+    read_model,
+    read_queue,
+)
+from redispatcher_fastapi.consumer.encoding import (
+    check_round_trip,
+    decode_result,
+    encode_headers,
+    encode_message,
+    encode_result,
+    has_generated_fields,
+    holds_secrets,
+)
+from redispatcher_fastapi.errors import ConsumerDefinitionError, WrongMessageError
+from redispatcher_fastapi.message import EnvelopeDecoder, encode_envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+
+    from redispatcher_fastapi.backoff import RetryPolicy
+    from redispatcher_fastapi.consumer.base import BaseConsumer
+
+
+@dataclass(frozen=True, eq=False)
+class ConsumerDefinition:
+    """Everything the library needs to know of one consumer class."""
+
+    consumer: type[BaseConsumer]
+    name: str
+    queue: str
+    message_type: type[BaseModel]
+    headers_type: type[BaseModel]
+    is_async: bool
+    retry: RetryPolicy
+    timeout: timedelta | None
+    result_ttl: timedelta
+    has_around: bool
+    message_parameter: str
+    headers_parameter: str | None
+    context_parameter: str | None
+    dependency_parameters: tuple[str, ...]
+    _returns: Any
+    _make_headers: Callable[[], BaseModel | Mapping[str, Any]] | None
+
+    @cached_property
+    def decoder(self) -> EnvelopeDecoder:
+        return EnvelopeDecoder(self.message_type, self.headers_type)
+
+    @cached_property
+    def result_adapter(self) -> TypeAdapter[Any]:
+        """What encodes and validates results: anything, where the return type cannot be used."""
+        annotation = self._returns
+        if isinstance(annotation, str):
+            # Defined after the class, or imported for type checkers only.
+            annotation = evaluate(annotation, self.consumer, self.consumer.process_message)
+        if annotation is inspect.Signature.empty or isinstance(annotation, str):
+            return TypeAdapter(Any)
+        try:
+            return TypeAdapter(annotation)
+        except (PydanticUserError, PydanticUndefinedAnnotation):
+            return TypeAdapter(Any)
+
+    @cached_property
+    def _returns_nothing(self) -> bool:
+        return self._returns in (None, type(None))
+
+    @cached_property
+    def _holds_secrets(self) -> bool:
+        return holds_secrets(self.message_type)
+
+    @cached_property
+    def _has_own_headers(self) -> bool:
+        """Whether a message has headers although its publisher gave none."""
+        return self._make_headers is not None or has_generated_fields(self.headers_type)
+
+    def encode(self, message: Any, headers: BaseModel | Mapping[str, Any] | None = None) -> bytes:
+        """Return the envelope of a message; its size is not checked.
+
+        Raises:
+            WrongMessageError: it is not exactly the consumer's ``Message``.
+            MessageEncodingError: message or headers have no JSON that could be read back.
+        """
+        if type(message) is not self.message_type:
+            raise self._wrong_message(message)
+        body = encode_message(message, self.name, holds_secrets=self._holds_secrets)
+        if headers is None and not self._has_own_headers:
+            return encode_envelope(body)
+        made = None if self._make_headers is None else self._make_headers()
+        return encode_envelope(body, encode_headers(self.headers_type, made, headers, self.name))
+
+    def encode_result(self, value: Any) -> bytes | None:
+        """Return the JSON to keep of what ``process_message`` returned; ``None`` for nothing.
+
+        Raises:
+            ResultEncodingError: it cannot be turned into JSON.
+        """
+        if value is None or self._returns_nothing:
+            return None
+        return encode_result(self.result_adapter, value, self.name)
+
+    def decode_result(self, raw: bytes | None) -> Any:
+        """Return the result that was kept.
+
+        Raises:
+            ResultDecodingError: it is not what ``process_message`` is declared to return.
+        """
+        return None if raw is None else decode_result(self.result_adapter, raw, self.name)
+
+    def _wrong_message(self, message: Any) -> WrongMessageError:
+        wanted, given = self.message_type.__qualname__, type(message).__qualname__
+        if isinstance(message, type):
+            step = f"Publish an instance, {wanted}(...), not the class {message.__qualname__}."
+        elif isinstance(message, self.message_type):
+            step = f"Turn it into one with {wanted}.model_validate(message.model_dump())."
+        elif isinstance(message, BaseModel):
+            step = f"Publish it through its own consumer, or make a {wanted}(...)."
+        else:
+            step = f"Make one with {wanted}(...) or {wanted}.model_validate(...)."
+        return WrongMessageError(f"{self.name} takes exactly {wanted}, not {given}. {step}")
+
+
+def define(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) -> ConsumerDefinition:
+    """Return the definition of a consumer that has a ``QUEUE``.
+
+    Raises:
+        ConsumerDefinitionError: naming the class and what to change.
+    """
+    name = consumer.__qualname__
+    queue = read_queue(consumer)
+    message_type = read_model(consumer, "Message", root)
+    if message_type is root.Message:
+        raise ConsumerDefinitionError(
+            f"{name} has a QUEUE but no Message of its own: declare `class "
+            "Message(BaseConsumer.Message)` in it, with `pass` for a body if it needs no fields."
+        )
+    headers_type = read_model(consumer, "Headers", root)
+    is_async = check_process_message(consumer, root)
+    binding = bind(consumer, message_type=message_type, headers_type=headers_type, root=root)
+    check_returns(consumer, binding.returns, is_async=is_async)
+    check_constructor(consumer)
+    has_hook = find_function(consumer, "headers") is not find_function(root, "headers")
+    definition = ConsumerDefinition(
+        consumer=consumer,
+        name=name,
+        queue=queue,
+        message_type=message_type,
+        headers_type=headers_type,
+        is_async=is_async,
+        retry=consumer.RETRY,
+        timeout=consumer.TIMEOUT,
+        result_ttl=consumer.RESULT_TTL,
+        has_around=consumer.around is not root.around,
+        message_parameter=binding.message,
+        headers_parameter=binding.headers,
+        context_parameter=binding.context,
+        dependency_parameters=binding.dependencies,
+        _returns=binding.returns,
+        _make_headers=consumer.headers if has_hook else None,
+    )
+    check_round_trip(message_type, name)
+    try:
+        definition.decoder  # noqa: B018  # made here unless a field's type is still to be defined
+    except PydanticUndefinedAnnotation:
+        pass
+    except PydanticUserError as error:
+        if error.code != "class-not-fully-defined":
+            raise
+    return definition

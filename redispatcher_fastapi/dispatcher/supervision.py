@@ -1,0 +1,146 @@
+"""What runs beside an application, and must never end its lifespan."""
+
+from __future__ import annotations
+
+import logging
+import random
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from redispatcher_fastapi.backoff import Exponential
+from redispatcher_fastapi.broker.connection import check_server
+from redispatcher_fastapi.broker.retrying import jittered_delay
+from redispatcher_fastapi.errors import BrokerUnavailableError, RedispatcherError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from anyio.abc import TaskGroup
+
+    from redispatcher_fastapi.broker.connection import Connections
+
+logger = logging.getLogger("redispatcher.dispatcher")
+
+_RESTART = Exponential(first=timedelta(milliseconds=250), max=timedelta(seconds=30))
+#: After running this long, a crash is a new one and not the last one again.
+_HEALTHY = timedelta(minutes=1)
+
+
+class Pool(Protocol):
+    """What is supervised; each one is run once."""
+
+    async def run(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@asynccontextmanager
+async def open_tasks() -> AsyncGenerator[TaskGroup, None]:
+    """Provide a task group from which an exception of the body comes out as it is.
+
+    For tasks that never fail: what the group would be raised for is the body's alone.
+    """
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+@asynccontextmanager
+async def watched_server(connections: Connections) -> AsyncGenerator[None, None]:
+    """Check the server meanwhile, and log what is wrong with it."""
+    async with open_tasks() as tasks:
+        tasks.start_soon(_report_server, connections)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def supervised_pool(
+    make_pool: Callable[[], Pool], *, stop_within: timedelta
+) -> AsyncGenerator[None, None]:
+    """Run a pool meanwhile, and a new one whenever it crashes; stop it in an orderly way.
+
+    A pool that cannot even be made is refused here, before anything starts.
+    """
+    supervisor = _Supervisor(make_pool)
+    async with open_tasks() as tasks:
+        tasks.start_soon(supervisor.run)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.deadline = anyio.current_time() + stop_within.total_seconds()
+            await supervisor.stop()
+    if tasks.cancel_scope.cancelled_caught:
+        logger.error("The pool did not stop within %s; its jobs will be taken over.", stop_within)
+
+
+class _Supervisor:
+    def __init__(self, make_pool: Callable[[], Pool]) -> None:
+        self._make_pool = make_pool
+        self._pool = make_pool()
+        self._stopping = anyio.Event()
+
+    async def run(self) -> None:
+        crashes = 0
+        while True:
+            started = anyio.current_time()
+            try:
+                await self._pool.run()
+                return
+            except Exception:
+                if self._stopping.is_set():
+                    logger.exception("The pool crashed while it stopped.")
+                    return
+                if anyio.current_time() - started > _HEALTHY.total_seconds():
+                    crashes = 0
+                crashes += 1
+                delay = _RESTART.delay(crashes, random.random).total_seconds()
+                logger.exception(
+                    "The pool crashed; the application serves on and starts a new one in %.1f s.",
+                    delay,
+                )
+            with anyio.move_on_after(delay):
+                await self._stopping.wait()
+                return
+            self._pool = self._make_pool()
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        await self._pool.stop()
+
+
+async def _report_server(connections: Connections) -> None:
+    for attempt in count():
+        try:
+            warnings = await check_server(connections)
+        except BrokerUnavailableError as error:
+            if attempt == 0:
+                logger.error(  # noqa: TRY400  # the traceback would tell no more
+                    "Redis cannot be reached; the application serves, and publishing fails until "
+                    "it is back: %s",
+                    error,
+                )
+        except RedispatcherError as error:
+            logger.error("Redis cannot be used, and publishing will fail: %s", error)  # noqa: TRY400
+            return
+        except Exception:
+            logger.exception("Redis could not be checked.")
+            return
+        else:
+            for warning in warnings:
+                logger.warning("%s", warning)
+            if attempt > 0:
+                logger.info("Redis can be reached.")
+            return
+        await anyio.sleep(jittered_delay(attempt))

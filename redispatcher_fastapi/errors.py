@@ -1,0 +1,87 @@
+"""Every error this library raises, in one tree under :class:`RedispatcherError`."""
+
+from __future__ import annotations
+
+
+class RedispatcherError(Exception):
+    """The root of the tree: catch it to catch whatever this library raises by itself."""
+
+
+class ConsumerDefinitionError(RedispatcherError, TypeError):
+    """Raised when a consumer class is created with a definition that could never work."""
+
+
+class ConfigurationError(RedispatcherError, ValueError):
+    """Raised when the configuration, or the server it points to, cannot be used."""
+
+
+class NotRunningError(RedispatcherError, RuntimeError):
+    """Raised when a dispatcher, publisher or pool is used outside its lifespan."""
+
+
+class RequestOnlyDependencyError(RedispatcherError, TypeError):
+    """Raised at start-up when a consumer depends on something only an HTTP request has."""
+
+
+class BrokerError(RedispatcherError):
+    """Raised when Redis refused an operation for a reason a repetition will not heal."""
+
+
+class BrokerUnavailableError(BrokerError, ConnectionError):
+    """Raised when Redis could not be reached or is not ready; repeating the call is safe."""
+
+
+class BrokerAccessError(BrokerError, PermissionError):
+    """Raised when Redis refused the credentials or a command they do not permit."""
+
+
+class BrokerMemoryError(BrokerError):
+    """Raised when Redis is at ``maxmemory`` and refuses to store anything more."""
+
+
+class PublishError(RedispatcherError):
+    """Raised when a message was not published."""
+
+
+class PublishUncertainError(PublishError):
+    """Raised when the reply was lost: the job may exist.
+
+    Publishing again with the same ``id`` is safe and leaves exactly one job.
+    """
+
+    def __init__(self, message: str, *, job_ids: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.job_ids = job_ids
+
+
+class QueueFullError(PublishError):
+    """Raised when ``max_queue_length`` jobs wait in the queue, or Redis has no memory left."""
+
+
+class MessageTooLargeError(PublishError, ValueError):
+    """Raised when an encoded message is larger than ``max_message_bytes``."""
+
+
+class WrongMessageError(PublishError, TypeError):
+    """Raised when what is published is not exactly the consumer's own ``Message``."""
+
+
+class JobError(RedispatcherError):
+    """The common base of what waiting for a job can raise."""
+
+
+class JobFailedError(JobError):
+    """Raised by ``Job.result()`` when the job is dead; ``reason`` and ``error`` say why."""
+
+    def __init__(self, message: str, *, reason: str, error: str | None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.error = error
+
+
+class JobCancelledError(JobError):
+    """Raised by ``Job.result()`` when the job was cancelled."""
+
+
+class JobExpiredError(JobError):
+    """Raised by ``Job.result()`` when neither the job nor its result is kept any more."""

@@ -1,0 +1,161 @@
+"""Runs one delivery from raw bytes to an outcome; knows no Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anyio.to_thread import run_sync
+
+from redispatcher_fastapi.backoff import Reject, Snooze
+from redispatcher_fastapi.broker.types import AttemptError, Died, Retried, Snoozed, Succeeded
+from redispatcher_fastapi.consumer import ResultEncodingError
+from redispatcher_fastapi.describing import describe_error
+from redispatcher_fastapi.job import JobContext
+from redispatcher_fastapi.message import EnvelopeError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from anyio import CapacityLimiter
+
+    from redispatcher_fastapi.broker.types import Delivery, Outcome
+    from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition
+
+
+class Dependencies(Protocol):
+    """Provides what ``process_message`` depends on, afresh for each run."""
+
+    def open(self) -> AbstractAsyncContextManager[dict[str, Any]]: ...
+
+
+class JobTimeoutError(TimeoutError):
+    """What a run that exceeded its consumer's ``TIMEOUT`` is recorded as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How the jobs of one consumer are run; made once, used for every delivery."""
+
+    definition: ConsumerDefinition
+    dependencies: Dependencies | None = None
+    threads: CapacityLimiter | None = None
+    random: Callable[[], float] = random.random
+
+    async def run(self, delivery: Delivery) -> Outcome:
+        """Return what becomes of the job.
+
+        Whatever the handler raises ends up in the outcome, ``SystemExit`` and a ``CancelledError``
+        of its own included. Only a cancellation of this task from outside is raised.
+        """
+        definition = self.definition
+        if delivery.published_ms is None:
+            error = AttemptError(
+                "What Redis holds for this job is not a record: it was changed by hand."
+            )
+            return Died("undecodable", error)
+        try:
+            envelope = definition.decoder.decode(delivery.envelope)
+        except EnvelopeError as error:
+            return Died(error.reason, AttemptError(str(error)))
+        except Exception as error:  # a validator of the user's may raise anything
+            return Died("invalid_message", describe_error(error))
+        try:
+            result = await self._call(delivery, envelope.message, envelope.headers)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return self.fail(delivery, error)
+        except BaseException as error:  # the job is what failed, not the pool
+            return self.fail(delivery, error)
+        try:
+            encoded = definition.encode_result(result)
+        except ResultEncodingError as error:
+            return Died("result_not_serializable", describe_error(error))
+        return Succeeded(encoded, definition.result_ttl)
+
+    def fail(self, delivery: Delivery, error: BaseException) -> Outcome:
+        """Return what becomes of a job whose handler raised ``error``."""
+        if isinstance(error, Snooze):
+            return Snoozed(error.delay)
+        if isinstance(error, Reject):
+            return Died("rejected", describe_error(error))
+        try:
+            delay = self.definition.retry.next_delay(delivery.attempt, error, self.random)
+        except Exception as broken:  # a back-off of the user's may raise anything
+            return Died("failed", describe_error(broken))
+        if delay is None:
+            return Died("failed", describe_error(error))
+        return Retried(delay, describe_error(error))
+
+    async def _call(self, delivery: Delivery, message: Any, headers: Any) -> Any:
+        definition = self.definition
+        consumer = definition.consumer()
+        arguments: dict[str, Any] = {}
+        context: JobContext | None = None
+        if definition.context_parameter is not None or definition.has_around:
+            published_at = delivery.published_at
+            assert published_at is not None  # run() parks a job without
+            context = JobContext(
+                id=delivery.job_id,
+                queue=delivery.queue,
+                attempt=delivery.attempt,
+                headers=headers,
+                published_at=published_at,
+            )
+        if definition.headers_parameter is not None:
+            arguments[definition.headers_parameter] = headers
+        if definition.context_parameter is not None:
+            arguments[definition.context_parameter] = context
+
+        if self.dependencies is None:
+            body = partial(self._process, consumer, message, arguments)
+        else:
+            body = partial(
+                self._process_with_dependencies, self.dependencies, consumer, message, arguments
+            )
+        if definition.timeout is None:
+            return await self._surround(consumer, body, context)
+        seconds = definition.timeout.total_seconds()
+        scope = asyncio.timeout(seconds)
+        try:
+            async with scope:
+                return await self._surround(consumer, body, context)
+        except TimeoutError as error:
+            if scope.expired():
+                raise JobTimeoutError(f"It ran longer than {seconds:g} s (TIMEOUT).") from error
+            raise
+
+    async def _surround(
+        self, consumer: BaseConsumer, body: Callable[[], Awaitable[Any]], context: JobContext | None
+    ) -> Any:
+        if context is None or not self.definition.has_around:
+            return await body()
+        return await consumer.around(body, context)
+
+    async def _process_with_dependencies(
+        self,
+        dependencies: Dependencies,
+        consumer: BaseConsumer,
+        message: Any,
+        arguments: dict[str, Any],
+    ) -> Any:
+        # Closed before the job is settled: a commit that fails is a job that failed.
+        async with dependencies.open() as provided:
+            return await self._process(consumer, message, {**arguments, **provided})
+
+    async def _process(
+        self, consumer: BaseConsumer, message: Any, arguments: dict[str, Any]
+    ) -> Any:
+        if self.definition.is_async:
+            return await consumer.process_message(message, **arguments)
+        return await run_sync(
+            partial(consumer.process_message, message, **arguments),
+            abandon_on_cancel=True,
+            limiter=self.threads,
+        )

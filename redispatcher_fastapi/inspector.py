@@ -1,0 +1,75 @@
+"""Looks into queues and moves single jobs; what every tool around the library is built on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from redispatcher_fastapi.errors import ConfigurationError
+from redispatcher_fastapi.job import JobState
+from redispatcher_fastapi.keys import check_job_id, check_queue_name
+
+if TYPE_CHECKING:
+    from redispatcher_fastapi.broker.store import Store
+    from redispatcher_fastapi.job import JobRecord
+
+MAX_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs of one state; ``next_cursor`` is ``None`` after the last page."""
+
+    jobs: list[JobRecord]
+    next_cursor: str | None
+
+
+class Inspector:
+    """Every method makes one or two round trips, whatever the length of the queue.
+
+    All raise ``BrokerError`` when Redis gives no answer, and ``InvalidNameError`` for what cannot
+    be the name of a queue or the id of a job.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def counts(self, queue: str) -> dict[JobState, int]:
+        """Return how many jobs are in each state; of finished ones, those still kept."""
+        return await self._store.count_jobs(check_queue_name(queue))
+
+    async def jobs(
+        self, queue: str, state: JobState | str, *, limit: int = 50, cursor: str | None = None
+    ) -> JobPage:
+        """Return a page: waiting jobs in the order they will run, finished ones newest first.
+
+        ``limit`` is at most 200. Jobs that move while pages are read can be missed or seen twice.
+        """
+        try:
+            state = JobState(state)
+        except ValueError:
+            raise ConfigurationError(
+                f"{state!r} is not a state of jobs; these are: {', '.join(JobState)}."
+            ) from None
+        if not 1 <= limit <= MAX_LIMIT:
+            raise ConfigurationError(f"A page holds 1 to {MAX_LIMIT} jobs, not {limit}.")
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
+            raise ConfigurationError(f"{cursor!r} is not a cursor: pass the next_cursor of a page.")
+        offset = int(cursor or 0)
+        queue = check_queue_name(queue)
+        ids = await self._store.list_jobs(queue, state, offset=offset, limit=limit)
+        records = await self._store.job_records(queue, ids)
+        jobs = [record for record in records if record is not None and record.state is state]
+        return JobPage(jobs, str(offset + limit) if len(ids) == limit else None)
+
+    async def job(self, queue: str, id: str) -> JobRecord | None:  # the public attribute's name
+        """Return everything Redis knows of a job, or ``None``."""
+        return await self._store.job_record(check_queue_name(queue), check_job_id(id))
+
+    async def redrive(self, queue: str, id: str) -> bool:
+        """Queue a dead job again, counts reset and history kept; return whether it was dead."""
+        return await self._store.redrive_job(check_queue_name(queue), check_job_id(id))
+
+    async def delete(self, queue: str, id: str) -> bool:
+        """Remove every trace of a job; return ``False`` when it is running or unknown."""
+        return await self._store.delete_job(check_queue_name(queue), check_job_id(id))

@@ -1,0 +1,150 @@
+"""A job as its publisher sees it: states, the record, and the typed handle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Protocol
+
+from typing_extensions import TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class JobState(StrEnum):
+    """Where a job is in its life; ``docs/life-of-a-job.md`` draws every arrow."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing moves the job any more, except an operator who redrives it."""
+        return self in {JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One ended attempt: ``outcome`` is ``failed``, ``rejected`` or ``lost``."""
+
+    outcome: str
+    started_at: datetime
+    finished_at: datetime
+    error: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What Redis knows of one job at one moment.
+
+    ``body`` is the raw JSON of the message, ``None`` once a finished job's body was dropped;
+    for an undecodable job it is everything that was stored.
+    """
+
+    id: str
+    queue: str
+    state: JobState
+    attempts: int
+    losses: int
+    error: str | None
+    reason: str | None
+    body: bytes | None
+    headers: Mapping[str, Any] | None
+    published_at: datetime | None
+    due_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    history: tuple[Attempt, ...] = ()
+
+
+class JobStore(Protocol):
+    """What a handle needs from the engine."""
+
+    async def job_state(self, queue: str, job_id: str) -> JobState | None: ...
+
+    async def job_record(self, queue: str, job_id: str) -> JobRecord | None: ...
+
+    async def cancel_job(self, queue: str, job_id: str) -> bool: ...
+
+    async def wait_for_result(
+        self, queue: str, job_id: str, timeout: timedelta | None
+    ) -> bytes | None:
+        """Return the encoded result (``None``: there is none), or raise as ``Job.result``."""
+        ...
+
+
+class Job(Generic[R_co]):
+    """A handle on one published job; ``R`` is what ``process_message`` returns."""
+
+    __slots__ = ("_decode_result", "_store", "created", "id", "queue")
+
+    def __init__(
+        self,
+        store: JobStore,
+        decode_result: Callable[[bytes | None], R_co],
+        *,
+        queue: str,
+        id: str,  # the public attribute's name
+        created: bool = True,
+    ) -> None:
+        self._store = store
+        self._decode_result = decode_result
+        self.queue = queue
+        self.id = id
+        #: ``False`` when a job with this id existed already; that job was left as it was.
+        self.created = created
+
+    async def state(self) -> JobState | None:
+        """Return the state now, or ``None`` when no record is left."""
+        return await self._store.job_state(self.queue, self.id)
+
+    async def info(self) -> JobRecord | None:
+        """Return everything Redis knows of the job, or ``None`` when no record is left."""
+        return await self._store.job_record(self.queue, self.id)
+
+    async def cancel(self) -> bool:
+        """Cancel a job that has not started; return whether it was this call that ended it."""
+        return await self._store.cancel_job(self.queue, self.id)
+
+    async def result(self, timeout: timedelta | float | None = None) -> R_co:
+        """Wait for the job to finish and return what ``process_message`` returned.
+
+        ``timeout`` is a duration or seconds; ``None`` waits as long as it takes.
+
+        Raises:
+            JobFailedError: the job is dead.
+            JobCancelledError: the job was cancelled.
+            JobExpiredError: neither the job nor its result is kept any more.
+            TimeoutError: it did not finish in time; the job goes on.
+        """
+        if timeout is not None and not isinstance(timeout, timedelta):
+            timeout = timedelta(seconds=timeout)
+        return self._decode_result(await self._store.wait_for_result(self.queue, self.id, timeout))
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, queue={self.queue!r}, created={self.created!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a run may know about itself; ask for it with a parameter of this type.
+
+    ``attempt`` counts from 1 and leaves out attempts that were handed back, snoozed or lost.
+    """
+
+    id: str
+    queue: str
+    attempt: int
+    headers: Any
+    published_at: datetime

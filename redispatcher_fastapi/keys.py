@@ -1,0 +1,87 @@
+"""Every key in Redis: its name, its type, what it holds and how long it lives.
+
+All keys of one queue share one hash tag, so that a queue lives in one slot of a cluster and
+every script may reach all of them through the prefix it is given as its only key.
+
+========================  ======  ==============================================================
+``rd:{queue}:`` +         type    content and lifetime
+========================  ======  ==============================================================
+``jobs``                  hash    id -> record: live jobs, and finished ones while they are kept
+``ready``                 list    ids to run next, first in first out
+``suspects``              list    ids lost once or twice with a process; taken a few at a time
+``solo``                  list    ids lost three times or more; run alone in an idle process
+``scheduled``             zset    id -> due time (ms): not started yet, or snoozed
+``retrying``              zset    id -> due time (ms): waiting for the next attempt
+``held:<holder>``         hash    id -> delivery, of everything one process holds; goes with it
+``calls:<holder>``        hash    last calls of one process, to answer repetitions; goes with it
+``leases``                zset    holder -> end of its lease (ms); ``""`` -> last upkeep (ms)
+``faults``                hash    id -> error, loss and solo-loss counts; only jobs that have any
+``history:<id>``          list    past attempts of one job; lives as long as the job's record
+``succeeded``             list    ids in the order they finished, oldest first: the trim order
+``cancelled``             list    the same for cancelled jobs
+``dead``                  zset    id -> time of death (ms)
+``remembered``            zset    caller-chosen id -> until when (ms) a repeat is recognised
+``result:<id>``           string  encoded result; expires after the consumer's ``RESULT_TTL``
+``ghosts``                set     ids taken out of a ready list's middle; forgotten when popped
+``watched``               set     ids somebody waits for; expires a minute after the last wait
+``wake``                  list    at most one token; whoever pops it claims
+``poke:<holder>``         list    interrupts one process's own waiting; expires after ten seconds
+``turn``                  string  holder that is emptying itself for a solo job; expires
+``stats``                 hash    counters; permanent
+========================  ======  ==============================================================
+
+``rd:{queue}:finished`` is a pub/sub channel: the id of each watched job that finishes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from redispatcher_fastapi.errors import RedispatcherError
+
+_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_JOB_ID = re.compile(r"[A-Za-z0-9:._-]{1,128}")
+
+
+class InvalidNameError(RedispatcherError, ValueError):
+    """Raised when a queue name or a job id has characters or a length that are not allowed."""
+
+
+def check_queue_name(name: str) -> str:
+    """Return ``name`` if it can name a queue; braces would move its keys to another slot."""
+    if not _QUEUE.fullmatch(name):
+        raise InvalidNameError(
+            f"{name!r:.200} cannot name a queue: use 1 to 64 letters, digits, '.', '_' or '-', "
+            "and begin with a letter or digit."
+        )
+    return name
+
+
+def check_job_id(job_id: str) -> str:
+    """Return ``job_id`` if it can identify a job."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise InvalidNameError(
+            f"{job_id!r:.200} cannot identify a job: use 1 to 128 letters, digits, "
+            "':', '.', '_' or '-'."
+        )
+    return job_id
+
+
+def queue_prefix(queue: str) -> str:
+    """Return what all keys of one queue begin with."""
+    return f"rd:{{{queue}}}:"
+
+
+def wake_key(queue: str) -> str:
+    """Return the list that idle pools block on."""
+    return f"{queue_prefix(queue)}wake"
+
+
+def poke_key(queue: str, holder: str) -> str:
+    """Return the list with which a process interrupts its own waiting."""
+    return f"{queue_prefix(queue)}poke:{holder}"
+
+
+def finished_channel(queue: str) -> str:
+    """Return the channel that announces watched jobs as they finish."""
+    return f"{queue_prefix(queue)}finished"

@@ -1,0 +1,98 @@
+"""The payload, its headers, and the envelope that carries both through Redis.
+
+The envelope is JSON that a person can read and another language can write:
+``{"v":1,"headers":{...},"body":{...}}``; ``headers`` is left out when there are none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from redispatcher_fastapi.errors import RedispatcherError
+
+ENVELOPE_VERSION = 1
+_LISTED_PROBLEMS = 20
+_MAX_ERROR_LENGTH = 4096
+
+DecodeReason = Literal["undecodable", "unknown_version", "invalid_message"]
+
+
+class EnvelopeError(RedispatcherError):
+    """Raised when what Redis holds is not a message this consumer can take.
+
+    Its text names fields and rules, never the values that were found.
+    """
+
+    def __init__(self, message: str, *, reason: DecodeReason) -> None:
+        super().__init__(message)
+        self.reason: DecodeReason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A decoded message with its headers."""
+
+    message: BaseModel
+    headers: Any
+
+
+def encode_envelope(body: bytes, headers: bytes = b"") -> bytes:
+    """Return the envelope around an encoded body and, unless empty, encoded headers."""
+    if headers and headers != b"{}":
+        return b'{"v":1,"headers":%b,"body":%b}' % (headers, body)
+    return b'{"v":1,"body":%b}' % body
+
+
+class EnvelopeDecoder:
+    """Validates envelope, headers and body of one consumer in a single pass."""
+
+    def __init__(self, message_type: type[BaseModel], headers_type: Any) -> None:
+        # Made at run time, as the types belong to one consumer.
+        make_typed_dict: Any = TypedDict
+        fields = {"v": Literal[1], "body": message_type, "headers": NotRequired[headers_type]}
+        wire: Any = make_typed_dict("Envelope", fields)
+        self._validate = TypeAdapter[Any](wire).validator.validate_json
+        self._default_headers = TypeAdapter[Any](headers_type).validator
+
+    def decode(self, raw: bytes) -> Envelope:
+        """Return the message and its headers.
+
+        Raises:
+            EnvelopeError: with the reason for parking the job.
+        """
+        try:
+            wire = self._validate(raw)
+            headers = (
+                wire["headers"] if "headers" in wire else self._default_headers.validate_python({})
+            )
+        except ValidationError as error:
+            raise describe_decode_failure(error) from None
+        return Envelope(wire["body"], headers)
+
+
+def describe_decode_failure(error: ValidationError) -> EnvelopeError:
+    """Return the parking reason for a validation failure, without any input value."""
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        return EnvelopeError("The stored message is not valid JSON.", reason="undecodable")
+    fields = {problem["loc"][0] if problem["loc"] else "" for problem in problems}
+    if "v" in fields and "" not in fields:
+        return EnvelopeError(
+            f"The stored message has no version this release knows (it knows {ENVELOPE_VERSION}).",
+            reason="unknown_version",
+        )
+    return EnvelopeError(summarize_problems(error), reason="invalid_message")
+
+
+def summarize_problems(error: ValidationError) -> str:
+    """Return where a validation failed and which rules were broken, without any input value."""
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    listed = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        for problem in problems[:_LISTED_PROBLEMS]
+    )
+    return f"{len(problems)} problem(s): {listed}"[:_MAX_ERROR_LENGTH]

@@ -1,0 +1,7 @@
+"""Runs consumers: slots, claiming, leases, settling and the orderly end."""
+
+from __future__ import annotations
+
+from redispatcher_fastapi.pool.consumer_pool import ConsumerPool
+
+__all__ = ["ConsumerPool"]

@@ -1,0 +1,189 @@
+"""The pool as its users see it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from anyio import CapacityLimiter
+
+from redispatcher_fastapi.broker.broker import Broker
+from redispatcher_fastapi.broker.connection import Connections, check_server
+from redispatcher_fastapi.broker.retrying import jittered_delay
+from redispatcher_fastapi.broker.sending import Sender
+from redispatcher_fastapi.consumer import definition_of
+from redispatcher_fastapi.errors import (
+    BrokerAccessError,
+    BrokerError,
+    BrokerUnavailableError,
+    ConfigurationError,
+)
+from redispatcher_fastapi.execution import Execution
+from redispatcher_fastapi.hooks import LoggingHooks
+from redispatcher_fastapi.injection import Injector
+from redispatcher_fastapi.pool.lanes import Lane
+from redispatcher_fastapi.pool.process import run_process
+from redispatcher_fastapi.pool.worker import Worker
+from redispatcher_fastapi.publisher import STATE_KEY, Publishers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redispatcher_fastapi.config import RedispatcherConfig
+    from redispatcher_fastapi.hooks import PoolHooks
+
+logger = logging.getLogger("redispatcher.pool")
+
+
+class ConsumerPool:
+    """Runs the consumers of a configuration in this process; used once.
+
+    ``queues`` narrows them down to some. ``injector`` provides what consumers depend on, ``broker``
+    the connections; without them the pool makes its own, and dependencies that need an app are
+    refused.
+    """
+
+    def __init__(
+        self,
+        config: RedispatcherConfig,
+        *,
+        queues: Sequence[str] | None = None,
+        injector: Injector | None = None,
+        broker: Broker | None = None,
+        hooks: PoolHooks | None = None,
+    ) -> None:
+        """Check everything that can be checked before connecting.
+
+        Raises:
+            ConfigurationError: a queue in ``queues`` has no consumer, or there are no consumers at
+            all.
+            RequestOnlyDependencyError: a consumer depends on something only a request has.
+        """
+        self._config = config
+        self._broker = broker
+        self._hooks = hooks or LoggingHooks()
+        self._injector = injector
+        slots = {definition_of(each.consumer_class): each.count for each in config.consumers}
+        known = {definition.queue for definition in slots}
+        for queue in queues or ():
+            if queue not in known:
+                raise ConfigurationError(
+                    f"No consumer of this configuration takes queue {queue!r}; it has: "
+                    f"{', '.join(sorted(known)) or 'none'}."
+                )
+        self._slots = {
+            definition: count
+            for definition, count in slots.items()
+            if queues is None or definition.queue in queues
+        }
+        if not self._slots:
+            raise ConfigurationError(
+                "There is nothing to run: list your consumers in "
+                "RedispatcherConfig(consumers=[...])."
+            )
+        self._worker: Worker | None = None
+        self._is_stopping = False
+        self._is_stopping_now = False
+        self._stopped = asyncio.Event()
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """How many jobs of each queue run at once in this process."""
+        return {definition.queue: count for definition, count in self._slots.items()}
+
+    @property
+    def running(self) -> int:
+        """How many jobs run in this process now."""
+        return 0 if self._worker is None else self._worker.running
+
+    def start(self, *, burst: bool = False) -> None:
+        """Run until SIGTERM or SIGINT, stop gracefully and return; a second one stops at once.
+
+        Raises:
+            SystemExit: with code 78 when Redis refuses the credentials or a command, or the
+            configuration
+                cannot work; the reason is logged.
+        """
+        run_process(self, burst=burst)
+
+    async def run(self, *, burst: bool = False) -> None:
+        """Run until :meth:`stop`; installs no signal handlers.
+
+        Redis being away, at the start too, is waited out. With ``burst``, return once nothing is
+        left that could run now.
+
+        Raises:
+            BrokerAccessError: Redis refuses the credentials or a command.
+            ConfigurationError: the server cannot be used.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                broker = self._broker or await self._connect(stack)
+                if broker is None:
+                    return
+                injector = self._injector or await self._make_injector(broker, stack)
+                self._worker = Worker(broker, self._make_lanes(injector), self._hooks)
+                self._pass_on_stop()
+                await self._worker.run(self._config.grace_period, burst=burst)
+        finally:
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Stop claiming, finish within the grace period, give back the rest, and return."""
+        self.quiet()
+        if self._worker is not None:
+            await self._stopped.wait()
+
+    def quiet(self) -> None:
+        """Begin a graceful stop without waiting for it."""
+        self._is_stopping = True
+        self._pass_on_stop()
+
+    def stop_now(self) -> None:
+        """Cancel what is running and give it back; :meth:`run` returns soon after."""
+        self._is_stopping = self._is_stopping_now = True
+        self._pass_on_stop()
+
+    def _pass_on_stop(self) -> None:
+        if self._worker is None:
+            return
+        if self._is_stopping_now:
+            self._worker.stop_now()
+        elif self._is_stopping:
+            self._worker.quiet()
+
+    async def _connect(self, stack: AsyncExitStack) -> Broker | None:
+        """Return a broker on a usable server; ``None`` when told to stop before there is one."""
+        connections = await stack.enter_async_context(Connections(self._config.dsn))
+        attempt = 0
+        while not self._is_stopping:
+            try:
+                warnings = await check_server(connections)
+            except BrokerUnavailableError as error:
+                if attempt % 30 == 0:
+                    logger.warning("Redis cannot be reached, trying again: %s", error)
+                await asyncio.sleep(jittered_delay(attempt))
+                attempt += 1
+            except BrokerAccessError:
+                raise
+            except BrokerError as error:
+                raise ConfigurationError(f"Redis cannot be used as configured: {error}") from error
+            else:
+                for warning in warnings:
+                    logger.warning(warning)
+                return Broker(connections, self._config.engine_settings())
+        return None
+
+    async def _make_injector(self, broker: Broker, stack: AsyncExitStack) -> Injector:
+        """Return what resolves dependencies without an app: consumers can still publish."""
+        sender = await stack.enter_async_context(Sender(broker))
+        publishers = Publishers(sender, max_message_bytes=self._config.max_message_bytes)
+        return Injector(None, {STATE_KEY: publishers})
+
+    def _make_lanes(self, injector: Injector) -> list[Lane]:
+        return [
+            Lane(Execution(definition, injector.plan(definition), CapacityLimiter(count)), count)
+            for definition, count in self._slots.items()
+        ]

@@ -1,0 +1,82 @@
+"""What one process runs of one consumer: its slots, and what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from redispatcher_fastapi.broker.ids import new_holder_id
+from redispatcher_fastapi.broker.types import Want
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from redispatcher_fastapi.broker.types import Delivery
+    from redispatcher_fastapi.execution import Execution
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A delivery whose handler is running, and why it was cancelled if it was."""
+
+    delivery: Delivery
+    task: asyncio.Task[None] | None = None
+    cancelled_for: Literal["shutdown", "lost"] | None = None
+    is_ended: bool = False
+
+    def cancel(self, reason: Literal["shutdown", "lost"]) -> None:
+        """Cancel the handler; the first reason counts."""
+        if self.cancelled_for is None and self.task is not None and not self.task.done():
+            self.cancelled_for = reason
+            self.task.cancel()
+
+
+@dataclass(slots=True)
+class Lane:
+    """The slots of one consumer in this process."""
+
+    execution: Execution
+    slots: int
+    holder: str = field(default_factory=new_holder_id)
+    runs: dict[int, Run] = field(default_factory=dict[int, Run])
+    #: Handed over for settling, and not confirmed by Redis yet.
+    unsettled: dict[int, Delivery] = field(default_factory=dict[int, "Delivery"])
+    suspects: int = 0
+    #: Whether the last claim filled every slot it asked for, so that more may be waiting.
+    may_have_more: bool = True
+
+    @property
+    def queue(self) -> str:
+        return self.execution.definition.queue
+
+    @property
+    def name(self) -> str:
+        return self.execution.definition.name
+
+    @property
+    def free(self) -> int:
+        return self.slots - len(self.runs)
+
+    def want(self, first_sequence: int, *, is_reserved: bool) -> Want:
+        """Return what this lane can take now; jobs lost before get at most half of its slots."""
+        count = 0 if is_reserved else max(0, self.free)
+        suspects = max(1, self.slots // 2) - self.suspects
+        return Want(self.queue, self.holder, count, first_sequence, max(0, suspects))
+
+    def add(self, run: Run) -> None:
+        """Put a run into a slot."""
+        self.runs[run.delivery.sequence] = run
+        if run.delivery.losses:
+            self.suspects += 1
+
+    def remove(self, run: Run) -> None:
+        """Free the slot of a run."""
+        if self.runs.pop(run.delivery.sequence, None) is not None and run.delivery.losses:
+            self.suspects -= 1
+
+    def give_up_holder(self) -> list[Run]:
+        """Take a new identity after the old one was given up; return the runs of the old one."""
+        lost = [run for run in self.runs.values() if run.delivery.holder == self.holder]
+        self.holder = new_holder_id()
+        self.may_have_more = True
+        return lost

@@ -1,0 +1,53 @@
+"""When a process keeps itself free for a job that must run alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PAUSE_BETWEEN_TRIES = 1.0
+
+
+@dataclass(slots=True)
+class SoloTurn:
+    """The state of one process; times are the event loop's.
+
+    A job that was lost with its process three times runs in a process that runs nothing else. A
+    busy process asks for the turn to empty itself, so that the others go on; a turn that does not
+    succeed in time passes on.
+    """
+
+    length: float
+    queue: str | None = None
+    ends_at: float = 0.0
+    next_try_at: float = 0.0
+    #: The sequence of the solo job that is running.
+    running: int | None = None
+
+    def is_reserving(self, now: float) -> bool:
+        """Whether this process must not take anything else."""
+        if self.queue is not None and now >= self.ends_at:
+            self.queue = None
+            self.next_try_at = now + self.length
+        return self.queue is not None or self.running is not None
+
+    def may_try(self, now: float) -> bool:
+        """Whether it is time to ask for a solo job or a turn."""
+        return self.running is None and now >= self.next_try_at
+
+    def take_turn(self, queue: str, now: float) -> None:
+        """Begin to empty this process for a solo job of ``queue``."""
+        self.queue, self.ends_at = queue, now + self.length
+
+    def begin(self, sequence: int) -> None:
+        """Note that a solo job starts."""
+        self.queue, self.running = None, sequence
+
+    def miss(self, now: float) -> None:
+        """Note that there was no solo job, or that another process has the turn."""
+        self.queue = None
+        self.next_try_at = now + _PAUSE_BETWEEN_TRIES
+
+    def end(self, sequence: int) -> None:
+        """Note that a job ended; the process is free again if it was the solo job."""
+        if self.running == sequence:
+            self.running = None

@@ -1,0 +1,41 @@
+"""Takes back what lost processes held and forgets finished jobs; every pool does, none leads."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from redispatcher_fastapi.broker.retrying import is_cancelled, repeat_until_answered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redispatcher_fastapi.broker.working import WorkerBroker
+    from redispatcher_fastapi.hooks import PoolHooks
+
+_INTERVAL = 5.0
+_SHORTEST = 0.05
+
+
+async def keep_up(
+    broker: WorkerBroker, queues: Sequence[str], hooks: PoolHooks, *, woken: Callable[[], None]
+) -> None:
+    """Look after the queues every few seconds, and at the moment a lease ends, until cancelled.
+
+    ``woken`` is called when there are jobs to claim again: the token for them can end up with the
+    very process that lost them.
+    """
+    while not is_cancelled():
+        next_end, taken = await repeat_until_answered(
+            lambda: broker.upkeep(queues), "look after the queues"
+        )
+        for job in taken:
+            hooks.job_taken_back(job)
+        if taken:
+            woken()
+        # Spread out, so that many pools do not all come at once.
+        delay = _INTERVAL * random.uniform(0.5, 1.0)
+        if next_end is not None:
+            delay = min(delay, next_end.total_seconds() + _SHORTEST * random.uniform(1.0, 3.0))
+        await asyncio.sleep(delay)

@@ -1,0 +1,149 @@
+"""The store of one test: the engine's scripts in memory, and a note of all that was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+
+from redispatcher_fastapi.broker.broker import Broker
+from redispatcher_fastapi.broker.connection import Connections
+from redispatcher_fastapi.broker.scripts import PUBLISH, as_bytes, as_text
+from redispatcher_fastapi.clock import from_milliseconds, to_milliseconds
+from redispatcher_fastapi.dsn import parse_dsn
+from redispatcher_fastapi.job import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from datetime import datetime
+    from typing import TypeVar
+
+    from redispatcher_fastapi.broker.connection import AsyncClient, SyncClient
+    from redispatcher_fastapi.broker.types import EngineSettings
+    from redispatcher_fastapi.testing.clock import FakeClock
+
+    T = TypeVar("T")
+
+_SCRIPT_COMMANDS = frozenset({"EVAL", "EVALSHA"})
+_PUBLISH = frozenset({PUBLISH.digest, PUBLISH.source})
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One new job as it was when it was published."""
+
+    queue: str
+    job_id: str
+    envelope: bytes
+    published_at: datetime
+    due_at: datetime
+
+
+class MemoryClient:
+    """An asynchronous client that never waits, and so serves every event loop and every thread.
+
+    The engine's scripts get the time of ``clock``, also those of a publisher that has no clock
+    of its own.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._client: SyncClient = Connections(parse_dsn("memory://")).heartbeat()
+        self._clock = clock
+        self._lock = Lock()
+        #: Everything published so far, in order.
+        self.publications: list[Publication] = []
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        command = list(args)
+        is_script = command[0] in _SCRIPT_COMMANDS
+        if is_script:
+            self._give_time(command)
+        with self._lock:
+            reply = self._client.execute_command(*command, **options)
+            if is_script and command[1] in _PUBLISH:
+                self.publications += _read_publications(command[3:], as_text(reply))
+        return reply
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._client.execute_command("FLUSHALL")
+            self.publications.clear()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _give_time(self, command: list[Any]) -> None:
+        first = 3 + int(command[2])
+        if len(command) > first and command[first] == "":
+            command[first] = to_milliseconds(self._clock.now())
+
+
+class MemoryBroker(Broker):
+    """The engine on a :class:`MemoryClient`.
+
+    Who waits for a result has what is due run meanwhile, for no pool is there to do it.
+    """
+
+    def __init__(
+        self,
+        client: MemoryClient,
+        settings: EngineSettings,
+        clock: FakeClock,
+        *,
+        run_next: Callable[[], Awaitable[bool]],
+    ) -> None:
+        # A connection may be of any client that executes commands; the annotation is narrower.
+        super().__init__(Connections.around(cast("AsyncClient", client)), settings, clock)
+        self._run_next = run_next
+
+    async def wait_for_result(
+        self, queue: str, job_id: str, timeout: timedelta | None
+    ) -> bytes | None:
+        while True:
+            state = await self.job_state(queue, job_id)
+            if state is None or state.is_finished:
+                return await super().wait_for_result(queue, job_id, timedelta(0))
+            if state is JobState.RUNNING:
+                return await super().wait_for_result(queue, job_id, timeout)
+            if not await self._run_next():
+                raise TimeoutError(
+                    f"Job {job_id} in queue {queue!r} is {state}, and nothing else is due in this "
+                    "test: move the tester's clock, or let the tester run the job's consumer."
+                )
+
+
+def complete(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that uses nothing but a :class:`MemoryClient`.
+
+    It never waits, so it needs no event loop, and may be run inside of one.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("A coroutine of the in-memory store waited for something.")
+
+
+def _read_publications(arguments: Sequence[Any], answers: str) -> Iterator[Publication]:
+    """Read what ``publish.lua`` was given, as its header describes it, and keep the new jobs."""
+    queue = str(arguments[0]).removeprefix("rd:{").removesuffix("}:")
+    published_at = from_milliseconds(int(arguments[1]))
+    for index, answer in enumerate(answers):
+        job_id, due, _, envelope = arguments[4 + 4 * index : 8 + 4 * index]
+        if answer == "1":
+            yield Publication(
+                queue, job_id, as_bytes(envelope), published_at, _due_at(due, published_at)
+            )
+
+
+def _due_at(due: str, published_at: datetime) -> datetime:
+    if not due:
+        return published_at
+    milliseconds = int(due[1:])
+    if due[0] == "d":
+        return published_at + timedelta(milliseconds=milliseconds)
+    return max(published_at, from_milliseconds(milliseconds))

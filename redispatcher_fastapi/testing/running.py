@@ -1,0 +1,248 @@
+"""Runs what is due as a pool does, but one job after another and in a fixed order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, Self
+
+from redispatcher_fastapi.backoff import Retry, Snooze
+from redispatcher_fastapi.broker.ids import new_holder_id
+from redispatcher_fastapi.broker.types import (
+    Delivery,
+    Died,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    Want,
+)
+from redispatcher_fastapi.broker.working import WorkerBroker
+from redispatcher_fastapi.errors import JobFailedError, RequestOnlyDependencyError
+from redispatcher_fastapi.execution import Execution
+from redispatcher_fastapi.job import JobState
+from redispatcher_fastapi.message import EnvelopeError
+from redispatcher_fastapi.testing.report import JobRun
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from redispatcher_fastapi.broker.types import Claimed, Outcome
+    from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.injection import Injector
+    from redispatcher_fastapi.testing.clock import FakeClock
+    from redispatcher_fastapi.testing.memory import MemoryBroker, Publication
+
+
+def make_execution(definition: ConsumerDefinition, injector: Injector) -> Execution:
+    """Return how the jobs of a consumer are run; a random delay is always its longest.
+
+    Raises:
+        RequestOnlyDependencyError: a dependency needs a request, or an app where there is none.
+    """
+    try:
+        dependencies = injector.plan(definition)
+    except RequestOnlyDependencyError as error:
+        if injector.app is not None:
+            raise
+        raise RequestOnlyDependencyError(
+            f"{error} In a test, give the tester the app: RedispatcherTester(dispatcher, app)."
+        ) from error
+    return Execution(definition, dependencies, random=lambda: 1.0)
+
+
+class Schedule:
+    """When each job is due, so that jobs of different queues run in the order of time."""
+
+    def __init__(self, publications: Sequence[Publication]) -> None:
+        self._publications = publications
+        self._read = 0
+        self._numbers = count()
+        self._due: dict[tuple[str, str], tuple[datetime, int]] = {}
+        self._queues: set[str] = set()
+
+    @property
+    def queues(self) -> AbstractSet[str]:
+        """The queues that something was published to."""
+        self._catch_up()
+        return self._queues
+
+    def set(self, queue: str, job_id: str, due_at: datetime) -> None:
+        """Note when a job falls due; among those of one moment, who is noted first comes first."""
+        self._due[queue, job_id] = due_at, next(self._numbers)
+
+    def position(self, queue: str, job_id: str) -> tuple[datetime, int]:
+        """Return what jobs are ordered by."""
+        self._catch_up()
+        return self._due[queue, job_id]
+
+    def clear(self) -> None:
+        """Forget all jobs, as the publications were forgotten."""
+        self._read = 0
+        self._due.clear()
+        self._queues.clear()
+
+    def _catch_up(self) -> None:
+        for job in self._publications[self._read :]:
+            self.set(job.queue, job.job_id, job.due_at)
+            self._queues.add(job.queue)
+            self._read += 1
+
+
+class Runner:
+    """Claims, executes and settles single jobs; an async context manager that holds the lease."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        clock: FakeClock,
+        definitions: Sequence[ConsumerDefinition],
+        injector: Injector,
+        schedule: Schedule,
+    ) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._worker = WorkerBroker(broker.connections, broker.settings, clock)
+        self._definitions = {definition.queue: definition for definition in definitions}
+        self._injector = injector
+        self._schedule = schedule
+        self._holder = new_holder_id()
+        self._sequence = 0
+        self._leased: set[str] = set()
+        #: When the next waiting job falls due, as of the last look.
+        self.next_due_at: datetime | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._leased:
+            await self._worker.depart(dict.fromkeys(self._leased, self._holder))
+
+    async def run_next(self) -> JobRun | None:
+        """Run the job that has been due for longest; return ``None`` when none is due."""
+        queues = self._queues()
+        is_only_one = len(queues) == 1
+        for queue in queues if is_only_one else await self._order(queues):
+            claimed = await self._claim({queue: 1})
+            for delivery in claimed.deliveries:
+                return await self._run(delivery)
+            if is_only_one:
+                self._note_wait(claimed)
+        return None
+
+    def _queues(self) -> list[str]:
+        """Return the queues that something was published to and a consumer takes."""
+        published = self._schedule.queues
+        return [queue for queue in self._definitions if queue in published]
+
+    async def _order(self, queues: Sequence[str]) -> list[str]:
+        """Let on what is due, and return the queues that have something, the earliest first."""
+        if not queues:
+            return []
+        self._note_wait(await self._claim(dict.fromkeys(queues, 0)))
+        heads: list[tuple[tuple[datetime, int], str]] = []
+        for queue in queues:
+            ids = await self._broker.list_jobs(queue, JobState.QUEUED, offset=0, limit=1)
+            heads += [(self._schedule.position(queue, job_id), queue) for job_id in ids]
+        return [queue for _, queue in sorted(heads)]
+
+    async def _claim(self, counts: Mapping[str, int]) -> Claimed:
+        claimed = await self._worker.claim([self._want(*each) for each in counts.items()])
+        if claimed.unleased:
+            # The first claim, or the first after the test cleared the store. There is no upkeep,
+            # so that a clock which jumps takes no lease away, and forgets no finished job.
+            await self._worker.renew(dict.fromkeys(claimed.unleased, self._holder))
+            self._leased |= claimed.unleased
+            claimed = await self._worker.claim([self._want(*each) for each in counts.items()])
+        return claimed
+
+    def _note_wait(self, claimed: Claimed) -> None:
+        self.next_due_at = None if claimed.wait is None else self._clock.now() + claimed.wait
+
+    def _want(self, queue: str, count: int) -> Want:
+        self._sequence += 1
+        return Want(queue, self._holder, count, self._sequence)
+
+    async def _run(self, delivery: Delivery) -> JobRun:
+        definition = self._definitions[delivery.queue]
+        outcome: Outcome = Released()
+        try:
+            outcome = await make_execution(definition, self._injector).run(delivery)
+        finally:
+            is_settled = await self._settle(delivery, outcome)
+        run = describe_run(definition, delivery, outcome, self._clock.now())
+        if run.due_at is not None:
+            self._schedule.set(delivery.queue, delivery.job_id, run.due_at)
+        return run if is_settled else replace(run, outcome="refused")
+
+    async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+        queue, worker = delivery.queue, self._worker
+        match outcome:
+            case Succeeded():
+                verdict = await worker.acknowledge(
+                    queue, delivery.holder, worker.next_request(), [(delivery, outcome)]
+                )
+            case Retried() | Snoozed() | Died():
+                verdict = await worker.fail(
+                    queue, delivery.holder, worker.next_request(), [(delivery, outcome)]
+                )
+            case Released():
+                await worker.release(queue, delivery.holder, [delivery])
+                return True
+        return verdict == "1"
+
+
+def describe_run(
+    definition: ConsumerDefinition, delivery: Delivery, outcome: Outcome, now: datetime
+) -> JobRun:
+    """Return what a test is told of one attempt."""
+    run = JobRun(
+        definition.consumer, delivery.job_id, delivery.queue, delivery.attempt, "succeeded"
+    )
+    match outcome:
+        case Succeeded(result=result):
+            return replace(run, result=definition.decode_result(result))
+        case Retried(delay=delay, error=error):
+            return replace(
+                run,
+                outcome="retried",
+                error=error.exception,
+                due_at=now + delay,
+                is_put_off=isinstance(error.exception, Retry),
+            )
+        case Snoozed(delay=delay):
+            return replace(run, outcome="snoozed", due_at=now + delay, is_put_off=True)
+        case Died(reason=reason):
+            return replace(run, outcome="dead", error=error_of(outcome), reason=reason)
+        case Released():
+            return replace(run, outcome="refused")
+
+
+def error_of(died: Died) -> BaseException:
+    """Return what made a job die, or an error that says it where nothing was raised."""
+    if died.error is not None and died.error.exception is not None:
+        return died.error.exception
+    text = died.error.text if died.error is not None else "The job is dead."
+    match died.reason:
+        case "undecodable" | "unknown_version" | "invalid_message":
+            return EnvelopeError(text, reason=died.reason)
+        case _:
+            return JobFailedError(text, reason=died.reason, error=text)
+
+
+def conclude(definition: ConsumerDefinition, outcome: Outcome) -> Any:
+    """Return the result of a run, or raise what ended it."""
+    match outcome:
+        case Succeeded(result=result):
+            return definition.decode_result(result)
+        case Retried(error=error) if error.exception is not None:
+            raise error.exception
+        case Snoozed(delay=delay):
+            raise Snooze(delay)
+        case Died():
+            raise error_of(outcome)
+        case _:
+            raise RuntimeError(f"A run ended as no run does: {outcome}")

@@ -1,0 +1,182 @@
+"""The machinery behind the tester: its store, and how it comes to run jobs in which event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from redispatcher_fastapi.broker.types import Delivery
+from redispatcher_fastapi.clock import to_milliseconds
+from redispatcher_fastapi.consumer import prepare
+from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
+from redispatcher_fastapi.injection import Injector
+from redispatcher_fastapi.job import JobState
+from redispatcher_fastapi.publisher import STATE_KEY
+from redispatcher_fastapi.testing.memory import MemoryBroker, MemoryClient, complete
+from redispatcher_fastapi.testing.report import EndlessRunError, JobRun, RunReport
+from redispatcher_fastapi.testing.running import Runner, Schedule, make_execution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from datetime import timedelta
+
+    from fastapi import FastAPI
+    from pydantic import BaseModel
+
+    from redispatcher_fastapi.broker.types import Outcome
+    from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.dispatcher import Redispatcher
+    from redispatcher_fastapi.testing.clock import FakeClock
+
+    Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
+
+T = TypeVar("T")
+
+_WAITING = (JobState.QUEUED, JobState.SCHEDULED, JobState.RETRYING)
+
+
+class Work:
+    """The store of one tester and everything that runs out of it."""
+
+    def __init__(
+        self,
+        dispatcher: Redispatcher,
+        app: FastAPI | None,
+        clock: FakeClock,
+        definitions: Sequence[ConsumerDefinition],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._app = app
+        self._clock = clock
+        self._definitions = definitions
+        self._overrides: Overrides | None = None
+        self.client = MemoryClient(clock)
+        self.broker = MemoryBroker(
+            self.client, dispatcher.config.engine_settings(), clock, run_next=self._run_next
+        )
+        self._schedule = Schedule(self.client.publications)
+        self.runs: list[JobRun] = []
+        #: The runs of each report that is being made.
+        self._reported: list[list[JobRun]] = []
+        #: What the lifespan yielded, if the tester runs it.
+        self.state: Mapping[str, Any] = {}
+        self.is_open = False
+
+    def clear(self) -> None:
+        """Forget all jobs and runs."""
+        self.client.clear()
+        self._schedule.clear()
+        self.runs.clear()
+
+    async def run_once(
+        self,
+        definition: ConsumerDefinition,
+        message: Any,
+        attempt: int,
+        headers: BaseModel | Mapping[str, Any] | None,
+        overrides: Overrides | None,
+    ) -> Outcome:
+        """Run one attempt at a message that is in no queue."""
+        self.check_open()
+        if attempt < 1:
+            raise ConfigurationError(f"Attempts count from 1; there is no attempt {attempt}.")
+        submission = prepare(
+            definition,
+            message,
+            headers=headers,
+            max_message_bytes=self._dispatcher.config.max_message_bytes,
+        )
+        delivery = Delivery(
+            queue=definition.queue,
+            job_id=submission.job_id,
+            holder="tester",
+            sequence=1,
+            token="",
+            envelope=submission.envelope,
+            published_ms=to_milliseconds(self._clock.now()),
+            attempt=attempt,
+        )
+        return await make_execution(definition, self._injector(overrides)).run(delivery)
+
+    async def drain(
+        self, duration: timedelta, overrides: Overrides | None, limit: int
+    ) -> RunReport:
+        """Run what is due until nothing is any more before ``duration`` is over."""
+        self.check_open()
+        runs: list[JobRun] = []
+        self._reported.append(runs)
+        end = self._clock.now() + duration
+        outer, self._overrides = self._overrides, overrides
+        try:
+            async with self._runner() as runner:
+                while True:
+                    while run := await runner.run_next():
+                        self._note(run)
+                        if len(runs) > limit:
+                            raise EndlessRunError(limit, self._report(runs, runner))
+                    if runner.next_due_at is None or runner.next_due_at > end:
+                        break
+                    self._clock.advance_to(runner.next_due_at)
+                if self._clock.now() < end:
+                    self._clock.advance_to(end)
+                return self._report(runs, runner)
+        finally:
+            self._overrides = outer
+            # By identity: lists are equal when their runs are.
+            self._reported = [other for other in self._reported if other is not runs]
+
+    def block(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine from a thread without a loop, in the lifespan's loop if there is one."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise ConfigurationError(
+                "This would hold up the event loop it is called in: in an `async def` test, await "
+                "the method of the same name without `_blocking`."
+            )
+        for loop, _ in reversed(self._dispatcher.lifespans):
+            if loop.is_running():
+                return asyncio.run_coroutine_threadsafe(make(), loop).result()
+        # Given a factory, the runner leaves this thread's own event loop alone.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            return runner.run(make())
+
+    def check_open(self) -> None:
+        """Refuse to work for a tester that was not entered, or was left."""
+        if not self.is_open:
+            raise NotRunningError(
+                "The tester is not at work: use it as `with RedispatcherTester(dispatcher) as "
+                "tester:`, or take the fixture `redispatcher_tester`."
+            )
+
+    async def _run_next(self) -> bool:
+        """Run one job on behalf of somebody who waits for a result."""
+        async with self._runner() as runner:
+            run = await runner.run_next()
+        if run is not None:
+            self._note(run)
+        return run is not None
+
+    def _note(self, run: JobRun) -> None:
+        for runs in (self.runs, *self._reported):
+            runs.append(run)
+
+    def _runner(self) -> Runner:
+        injector = self._injector(self._overrides)
+        return Runner(self.broker, self._clock, self._definitions, injector, self._schedule)
+
+    def _injector(self, overrides: Overrides | None) -> Injector:
+        apps = [self._app, *(app for _, app in self._dispatcher.lifespans)]
+        app = next((app for app in apps if app is not None), None)
+        return Injector(app, {**self.state, STATE_KEY: self._dispatcher}, overrides=overrides)
+
+    def _report(self, runs: Sequence[JobRun], runner: Runner) -> RunReport:
+        known = {definition.queue for definition in self._definitions}
+        unclaimed: dict[str, int] = {}
+        for queue in sorted({job.queue for job in self.client.publications} - known):
+            counts = complete(self.broker.count_jobs(queue))
+            if waiting := sum(counts[state] for state in _WAITING):
+                unclaimed[queue] = waiting
+        return RunReport(tuple(runs), runner.next_due_at, unclaimed)
