@@ -1,0 +1,228 @@
+"""Consumers that note what happens to them, and the configuration of a pool that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, Literal
+
+from redispatcher_fastapi import (
+    BaseConsumer,
+    Fixed,
+    JobContext,
+    RedispatcherConfig,
+    Reject,
+    Retry,
+    RetryPolicy,
+    Snooze,
+)
+from tests.reliability.oracle import note
+
+RETRY_WAIT = timedelta(milliseconds=300)
+OVERDUE_AFTER = timedelta(milliseconds=300)
+SNOOZE_WAIT = timedelta(milliseconds=200)
+
+
+class Observed(BaseConsumer):
+    """Notes when a handler starts and how it ends."""
+
+    async def around(self, run: Callable[[], Awaitable[Any]], context: JobContext) -> Any:
+        note("started", context.id, context.attempt)
+        try:
+            result = await run()
+        except asyncio.CancelledError:
+            note("cancelled", context.id, context.attempt)
+            raise
+        except BaseException:
+            note("raised", context.id, context.attempt)
+            raise
+        note("finished", context.id, context.attempt)
+        return result
+
+
+class Timed(Observed):
+    """Takes its time, or only in the process ``only_in``; the result names the process."""
+
+    class Message(BaseConsumer.Message):
+        seconds: float = 0.0
+        only_in: int | None = None
+
+        @property
+        def pause(self) -> float:
+            return self.seconds if self.only_in in {None, os.getpid()} else 0.0
+
+
+class Quick(Observed):
+    QUEUE = "quick"
+
+    class Message(BaseConsumer.Message):
+        pass
+
+    async def process_message(self, message: Message) -> int:
+        return os.getpid()
+
+
+class Slow(Timed):
+    """Waits as a good handler does."""
+
+    QUEUE = "slow"
+
+    async def process_message(self, message: Timed.Message) -> int:
+        await asyncio.sleep(message.pause)
+        return os.getpid()
+
+
+class Blocking(Timed):
+    """Blocks the event loop and everything that runs on it."""
+
+    QUEUE = "blocking"
+
+    async def process_message(self, message: Timed.Message) -> int:
+        time.sleep(message.pause)  # noqa: ASYNC251  # the mistake that is to do no harm
+        return os.getpid()
+
+
+class Spinning(Timed):
+    """Does the same by keeping the interpreter busy."""
+
+    QUEUE = "spinning"
+
+    async def process_message(self, message: Timed.Message) -> int:
+        end = time.monotonic() + message.pause
+        while time.monotonic() < end:
+            pass
+        return os.getpid()
+
+
+class Threaded(Timed):
+    """Runs in a thread, which nothing can stop."""
+
+    QUEUE = "threaded"
+
+    def process_message(self, message: Timed.Message) -> int:
+        time.sleep(message.pause)
+        return os.getpid()
+
+
+class Stubborn(Observed):
+    """Never ends, and swallows every cancellation."""
+
+    QUEUE = "stubborn"
+
+    class Message(BaseConsumer.Message):
+        pass
+
+    async def process_message(self, message: Message) -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                note("ignored")
+
+
+class Killer(Observed):
+    """Ends the process it runs in, or is an innocent job of the same consumer."""
+
+    QUEUE = "killer"
+
+    class Message(BaseConsumer.Message):
+        seconds: float
+        how: Literal["exit", "signal", "innocent"]
+
+    async def process_message(self, message: Message) -> None:
+        await asyncio.sleep(message.seconds)
+        match message.how:
+            case "exit":
+                os._exit(1)
+            case "signal":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "innocent":
+                pass
+
+
+class PlainBaseError(BaseException):
+    """What no ``except Exception`` catches."""
+
+
+ERRORS: Mapping[str, Callable[[], BaseException]] = {
+    "value": lambda: ValueError("no"),
+    "cancelled": asyncio.CancelledError,
+    "system exit": lambda: SystemExit(3),
+    "keyboard": KeyboardInterrupt,
+    "generator exit": GeneratorExit,
+    "base": PlainBaseError,
+    "group": lambda: BaseExceptionGroup("several", [SystemExit(1), ValueError("no")]),
+    "stop": StopAsyncIteration,
+    "retry": Retry,
+    "reject": lambda: Reject("bad account"),
+}
+
+
+class Failing(Observed):
+    """Raises one error per attempt, and succeeds when there are none left."""
+
+    QUEUE = "failing"
+    RETRY = RetryPolicy(max_attempts=3, backoff=Fixed(RETRY_WAIT))
+
+    class Message(BaseConsumer.Message):
+        errors: list[str]
+
+    async def process_message(self, message: Message, context: JobContext) -> int:
+        if context.attempt <= len(message.errors):
+            raise ERRORS[message.errors[context.attempt - 1]]()
+        return context.attempt
+
+
+class Snoozing(Observed):
+    """Puts itself off until the machine's monotonic clock has come to a time."""
+
+    QUEUE = "snoozing"
+
+    class Message(BaseConsumer.Message):
+        until: float
+
+    async def process_message(self, message: Message, context: JobContext) -> int:
+        if time.monotonic() < message.until:
+            raise Snooze(SNOOZE_WAIT)
+        return context.attempt
+
+
+class Overdue(Observed):
+    """Exceeds its own time limit, twice."""
+
+    QUEUE = "overdue"
+    TIMEOUT = OVERDUE_AFTER
+    RETRY = RetryPolicy(max_attempts=2, backoff=Fixed(timedelta()))
+
+    class Message(BaseConsumer.Message):
+        pass
+
+    async def process_message(self, message: Message) -> None:
+        await asyncio.Event().wait()
+
+
+CONSUMERS: tuple[type[Observed], ...] = (
+    Quick,
+    Slow,
+    Blocking,
+    Spinning,
+    Threaded,
+    Stubborn,
+    Killer,
+    Failing,
+    Snoozing,
+    Overdue,
+)
+
+
+def make_config(environment: Mapping[str, str]) -> RedispatcherConfig:
+    """Return the configuration of a pool process; the DSN is read by the library itself."""
+    return RedispatcherConfig(
+        consumers=CONSUMERS,
+        lease=timedelta(seconds=float(environment["RELIABILITY_LEASE"])),
+        grace_period=timedelta(seconds=float(environment["RELIABILITY_GRACE"])),
+    )

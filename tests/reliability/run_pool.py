@@ -1,0 +1,106 @@
+"""``python -m tests.reliability.run_pool``: a pool process, and the ways to break it on purpose.
+
+The library is imported late, so that it can only find the clock of this process as it was set.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from hashlib import sha1
+from typing import Any
+
+
+def replace(owner: object, name: str, by: object) -> None:
+    """Replace a part of the library, in this process alone."""
+    assert hasattr(owner, name)
+    setattr(owner, name, by)
+
+
+def shift_clock(hours: float) -> None:
+    """Let this process believe in another time, as a machine without NTP does."""
+    seconds = hours * 3600
+    real_time, real_time_ns = time.time, time.time_ns
+
+    class ShiftedDatetime(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return datetime.datetime.fromtimestamp(time.time(), tz)
+
+    time.time = lambda: real_time() + seconds
+    time.time_ns = lambda: real_time_ns() + int(seconds * 1e9)
+    replace(datetime, "datetime", ShiftedDatetime)
+
+
+def remove_heartbeat() -> None:
+    """Never renew a lease."""
+    from redispatcher_fastapi.pool.heartbeat import Heartbeat
+
+    def start(self: Heartbeat) -> None: ...
+
+    replace(Heartbeat, "start", start)
+
+
+def remove_release() -> None:
+    """Hand nothing back."""
+    from redispatcher_fastapi.broker.working import WorkerBroker
+
+    async def release(self: WorkerBroker, queue: str, holder: str, deliveries: Any) -> int:
+        return len(deliveries)
+
+    replace(WorkerBroker, "release", release)
+
+
+def remove_isolation() -> None:
+    """Let the number of losses alone decide, whoever was to blame."""
+    from redispatcher_fastapi.broker.scripts import UPKEEP
+
+    line = "local is_dead = solo >= SOLO_LOSSES or losses >= LOSSES"
+    assert UPKEEP.source.count(line) == 1
+    UPKEEP.source = UPKEEP.source.replace(line, "local is_dead = losses >= 3")
+    UPKEEP.digest = sha1(UPKEEP.source.encode(), usedforsecurity=False).hexdigest()
+
+
+def note_when_ready() -> None:
+    """Note the first answer to a claim: from then on this process takes jobs."""
+    from redispatcher_fastapi.broker.working import WorkerBroker
+    from tests.reliability.oracle import note
+
+    claim = WorkerBroker.claim
+
+    async def first_claim(self: WorkerBroker, wants: Any) -> Any:
+        claimed = await claim(self, wants)
+        if not claimed.unleased:
+            replace(WorkerBroker, "claim", claim)
+            note("ready")
+        return claimed
+
+    replace(WorkerBroker, "claim", first_claim)
+
+
+PROTECTIONS = {
+    "heartbeat": remove_heartbeat,
+    "release": remove_release,
+    "isolation": remove_isolation,
+}
+
+
+def main() -> None:
+    hours = float(os.environ.get("RELIABILITY_CLOCK_OFFSET", "0"))
+    if hours:
+        shift_clock(hours)
+    if without := os.environ.get("RELIABILITY_WITHOUT"):
+        PROTECTIONS[without]()
+    note_when_ready()
+
+    from redispatcher_fastapi import ConsumerPool
+    from tests.reliability.jobs import make_config
+
+    queues = os.environ.get("RELIABILITY_QUEUES")
+    config = make_config(os.environ)
+    ConsumerPool(config, queues=queues.split(",") if queues else None).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The consumers that the other files of this folder publish to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import Depends
+from pydantic import Field
+
+from redispatcher_fastapi import BaseConsumer, JobContext, Publisher
+
+
+class Session:
+    name = "session"
+
+
+async def get_session() -> Session:
+    return Session()
+
+
+class SendEmail(BaseConsumer):
+    QUEUE = "send-email"
+
+    class Message(BaseConsumer.Message):
+        address: str
+
+    async def process_message(self, message: Message) -> None: ...
+
+
+class Resize(BaseConsumer):
+    """Asynchronous, with every kind of parameter."""
+
+    QUEUE = "resize"
+
+    class Message(BaseConsumer.Message):
+        path: str
+
+    class Headers(BaseConsumer.Headers):
+        tenant: str = ""
+
+    async def process_message(
+        self,
+        message: Message,
+        headers: Headers,
+        context: JobContext,
+        session: Annotated[Session, Depends(get_session)],
+        *,
+        emails: Annotated[Publisher[SendEmail], Depends()],
+        limit: int = 3,
+    ) -> int:
+        await emails.publish(SendEmail.Message(address=session.name))
+        return limit
+
+
+class Report(BaseConsumer):
+    """Synchronous."""
+
+    QUEUE = "report"
+
+    class Message(BaseConsumer.Message):
+        year: int
+
+    def process_message(self, message: Message) -> list[str]:
+        return [str(message.year)]
+
+
+class Traced(BaseConsumer):
+    """A base for others, without a queue."""
+
+
+class Inherited(Traced):
+    QUEUE = "inherited"
+
+    class Message(BaseConsumer.Message):
+        text: str
+
+    async def process_message(self, message: Message) -> dict[str, int]:
+        return {message.text: 1}
+
+
+class Nightly(Inherited):
+    """Inherits ``process_message`` and ``Message`` as they are."""
+
+    QUEUE = "nightly"
+
+
+class Created(BaseConsumer.Message):
+    kind: Literal["created"] = "created"
+
+
+class Deleted(BaseConsumer.Message):
+    kind: Literal["deleted"] = "deleted"
+
+
+class Index(BaseConsumer):
+    """Takes either of two payloads."""
+
+    QUEUE = "index"
+
+    class Message(BaseConsumer.Message):
+        event: Annotated[Created | Deleted, Field(discriminator="kind")]
+
+    async def process_message(self, message: Message) -> bool:
+        return message.event.kind == "created"

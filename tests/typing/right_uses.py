@@ -1,0 +1,103 @@
+"""What type checkers must accept, and which types they must see. Never executed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar, assert_type
+
+from fastapi import Depends, FastAPI
+from redis.asyncio import Redis
+
+from redispatcher_fastapi import (
+    BaseConsumer,
+    ConsumerConfig,
+    Inspector,
+    Job,
+    JobState,
+    Publisher,
+    Redispatcher,
+    RedispatcherConfig,
+)
+from tests.typing.consumers import (
+    Created,
+    Index,
+    Inherited,
+    Nightly,
+    Report,
+    Resize,
+    SendEmail,
+)
+
+app = FastAPI()
+dispatcher = Redispatcher(
+    RedispatcherConfig(consumers=[SendEmail, ConsumerConfig(consumer_class=Report, count=2)]),
+    run_pool=True,
+)
+app.include_router(dispatcher.router)
+
+Emails = Annotated[Publisher[SendEmail], Depends()]
+
+
+@app.post("/")
+async def endpoint(emails: Emails, reports: Publisher[Report] = Depends()) -> str:
+    job = await emails.publish(SendEmail.Message(address="a"))
+    assert_type(job, Job[None])
+    assert_type(await reports.publish(Report.Message(year=1)), Job[list[str]])
+    return job.id
+
+
+async def all_options(publisher: Publisher[Resize]) -> None:
+    job = await publisher.publish(
+        Resize.Message(path="p"),
+        id="chosen",
+        delay=timedelta(seconds=1),
+        headers=Resize.Headers(tenant="t"),
+    )
+    assert_type(job, Job[int])
+    assert_type(await job.result(timeout=1.5), int)
+    assert_type(await job.result(timeout=timedelta(seconds=1)), int)
+    assert_type(await job.state(), JobState | None)
+    assert_type(await job.cancel(), bool)
+    assert_type(publisher.job(job.id), Job[int])
+    await publisher.publish(Resize.Message(path="p"), at=datetime.now(UTC), headers={"a": "b"})
+
+
+async def many(resizes: Publisher[Resize], reports: Publisher[Report]) -> None:
+    assert_type(await resizes.publish_many(Resize.Message(path=p) for p in "ab"), list[Job[int]])
+    assert_type(
+        await reports.publish_many([Report.Message(year=1)], delay=timedelta(hours=1)),
+        list[Job[list[str]]],
+    )
+
+
+async def without_a_dispatcher(client: Redis) -> None:
+    assert_type(await Resize.publish(Resize.Message(path="p"), client, id="chosen"), Job[int])
+    assert_type(await Report.publish(Report.Message(year=1), client), Job[list[str]])
+    assert_type(await Nightly.publish(Inherited.Message(text="t"), client), Job[dict[str, int]])
+
+
+async def inherited(publisher: Publisher[Nightly], index: Publisher[Index]) -> None:
+    assert_type(await publisher.publish(Nightly.Message(text="t")), Job[dict[str, int]])
+    assert_type(await index.publish(Index.Message(event=Created())), Job[bool])
+
+
+async def from_the_dispatcher() -> None:
+    assert_type(dispatcher.publisher(Resize), Publisher[Resize])
+    assert_type(dispatcher.inspector, Inspector)
+    job = await dispatcher.publisher(Resize).publish(Resize.Message(path="p"))
+    assert_type(job, Job[int])
+
+
+ConsumerT = TypeVar("ConsumerT", bound=BaseConsumer)
+
+
+def generic(publisher: Publisher[ConsumerT]) -> Publisher[ConsumerT]:
+    return publisher
+
+
+def any_of_them(publisher: Publisher[SendEmail]) -> Publisher[BaseConsumer]:
+    return publisher
+
+
+def results_are_covariant(job: Job[bool]) -> Job[int]:
+    return job

@@ -1,0 +1,56 @@
+"""What type checkers must refuse: every line that ends in ``# refused``. Never executed."""
+# mypy: ignore-errors
+# pyright: basic, reportArgumentType=false, reportAssignmentType=false, reportCallIssue=false
+# pyright: reportInvalidTypeArguments=false, reportReturnType=false
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from redis.asyncio import Redis
+
+from redispatcher_fastapi import BaseConsumer, ConsumerConfig, Job, Publisher, RedispatcherConfig
+from tests.typing.consumers import Report, Resize, SendEmail
+
+
+async def messages(publisher: Publisher[Resize], client: Redis) -> None:
+    await publisher.publish(SendEmail.Message(address="a"))  # refused
+    await publisher.publish(BaseConsumer.Message())  # refused
+    await publisher.publish("text")  # refused
+    await publisher.publish()  # refused
+    await publisher.publish(Resize.Message())  # refused
+    await publisher.publish(Resize.Message)  # refused
+    await publisher.publish_many([SendEmail.Message(address="a")])  # refused
+    await publisher.publish_many(Resize.Message(path="p"))  # refused
+    await Resize.publish(SendEmail.Message(address="a"), client)  # refused
+    await Report.publish(Resize.Message(path="p"), client)  # refused
+    await Resize.publish(Resize.Message(path="p"))  # refused
+
+
+async def options(publisher: Publisher[Resize]) -> None:
+    message = Resize.Message(path="p")
+    await publisher.publish(message, "id")  # refused
+    await publisher.publish(message, delay=5)  # refused
+    await publisher.publish(message, at=timedelta(seconds=1))  # refused
+    await publisher.publish(message, queue="other")  # refused
+    await publisher.publish_many([message], id="one")  # refused
+
+
+async def results(publisher: Publisher[Resize], reports: Publisher[Report]) -> None:
+    job: Job[str] = await publisher.publish(Resize.Message(path="p"))  # refused
+    text: str = await (await reports.publish(Report.Message(year=1))).result()  # refused
+    await job.result()
+    text.upper()
+
+
+def publishers(resizes: Publisher[Resize]) -> Publisher[SendEmail]:
+    return resizes  # refused
+
+
+def of_something_else(publisher: Publisher[int]) -> None: ...  # refused
+
+
+def configuration() -> None:
+    RedispatcherConfig(consumers=[int])  # refused
+    RedispatcherConfig(lease=30)  # refused
+    ConsumerConfig(consumer_class=int)  # refused
