@@ -1,0 +1,1 @@
+"""A small service that does its slow work in the background."""
