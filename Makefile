@@ -1,0 +1,87 @@
+# Everything happens in a virtual environment of this checkout; `make` lists what there is.
+
+VENV ?= .venv
+ARGS ?=
+# Leave UV empty (`make UV= install`) to install with pip although uv is there.
+UV ?= $(shell command -v uv 2>/dev/null)
+# Set PYTHON to choose the interpreter; it is looked for otherwise.
+PYTHON ?=
+
+BIN := $(VENV)/bin
+CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python)
+# Asks a registry about newer releases otherwise, on every run.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install test lint format types check coverage demo clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(VENV)/.installed-dev ## Install the library with everything its developers need
+
+test: install ## Run the tests, on a real Redis too if one can be started; ARGS="-k lease"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install ## Mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: install ## Check the types with mypy and pyright, both strict
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check: lint types test ## Do all of the above that can fail
+
+coverage: install ## Run the tests and show which branches were never taken
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+demo: $(VENV)/.installed-demo ## See the example application at work; ONCE=1 ends by itself
+	$(BIN)/python -m example_app.demo $(if $(ONCE),--once) $(ARGS)
+
+clean: ## Remove the virtual environment, caches and builds
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find redispatcher_fastapi example_app tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed-dev: pyproject.toml $(BIN)/python
+	$(call install,dev)
+	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-demo: pyproject.toml $(BIN)/python
+	$(call install,all$(comma)example)
+	@touch $@
+
+comma := ,
+define install
+@echo "Installing redispatcher_fastapi[$(1)] into $(VENV)"
+@if [ -n "$(UV)" ]; then \
+	"$(UV)" pip install --quiet --python $(BIN)/python --editable '.[$(1)]'; \
+else \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'; \
+fi
+endef
+
+# A name on PATH may be a stand-in that does not run, so each candidate is asked for its version.
+$(BIN)/python:
+	@if [ -n "$(UV)" ]; then \
+		exec "$(UV)" venv --quiet --allow-existing $(if $(PYTHON),--python "$(PYTHON)") "$(VENV)"; \
+	fi; \
+	for python in $(CANDIDATES); do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		found=$$python; \
+		"$$python" -c 'import ensurepip' 2>/dev/null && exec "$$python" -m venv "$(VENV)"; \
+	done; \
+	if [ -n "$$found" ]; then \
+		echo "$$found cannot make virtual environments: install its venv package (Debian: apt install python3-venv)." >&2; \
+	else \
+		echo "Python 3.11 or newer is needed; none of these is one: $(CANDIDATES)." >&2; \
+	fi; \
+	exit 1
