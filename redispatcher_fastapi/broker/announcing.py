@@ -8,8 +8,9 @@ from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
-from redispatcher_fastapi.broker.retrying import is_cancelled, jittered_delay
+from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.scripts import as_text
 from redispatcher_fastapi.keys import finished_channel
 
@@ -72,19 +73,21 @@ class Announcements:
             confirmed = self._subscribed[channel] = asyncio.Event()
             if self._channels is not None:
                 with suppress(*REDIS_ERRORS):  # the reader subscribes to all again
-                    await self._channels.subscribe(channel)
+                    await heeding_cancellation(self._channels.subscribe(channel))
         with suppress(TimeoutError):
             async with asyncio.timeout(_SUBSCRIBE_SECONDS):
                 await confirmed.wait()
 
     async def _read(self) -> None:
         failures = 0
-        while not is_cancelled():
+        while True:
             self._channels = self._client.pubsub()
             try:
-                await self._channels.subscribe(*self._subscribed)
-                while not is_cancelled():
-                    message = await self._channels.get_message(timeout=_READ_SECONDS)
+                await heeding_cancellation(self._channels.subscribe(*self._subscribed))
+                while True:
+                    message = await heeding_cancellation(
+                        self._channels.get_message(timeout=_READ_SECONDS)
+                    )
                     failures = 0
                     if message is not None:
                         self._take(message)

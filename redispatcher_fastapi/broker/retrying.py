@@ -28,16 +28,6 @@ def jittered_delay(attempt: int) -> float:
     return longest * random.uniform(0.2, 1.0)
 
 
-def is_cancelled() -> bool:
-    """Whether this task was asked to end.
-
-    redis-py can lose a cancellation: until Python 3.12 ``asyncio.wait_for``, which it sends with,
-    swallows one that comes together with its result. A loop around its calls has to look itself.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 async def repeat_until_answered(
     call: Callable[[], Awaitable[AnswerT]], what: str, *, stop: asyncio.Event | None = None
 ) -> AnswerT:
@@ -50,8 +40,6 @@ async def repeat_until_answered(
         try:
             answer = await call()
         except BrokerError as error:
-            if is_cancelled():
-                raise asyncio.CancelledError from error
             if stop is not None and stop.is_set():
                 raise
             delay = _note_failure(error, what, attempt)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import NoScriptError
 
+from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ class Script:
         count = len(prefixes)
         try:
             try:
-                return await client.execute_command(
-                    "EVALSHA", self.digest, count, *prefixes, *arguments
+                return await heeding_cancellation(
+                    client.execute_command("EVALSHA", self.digest, count, *prefixes, *arguments)
                 )
             except NoScriptError:
-                return await client.execute_command(
-                    "EVAL", self.source, count, *prefixes, *arguments
+                return await heeding_cancellation(
+                    client.execute_command("EVAL", self.source, count, *prefixes, *arguments)
                 )
         except REDIS_ERRORS as error:
             raise translate(error) from error
@@ -106,7 +107,7 @@ def as_text(value: str | bytes) -> str:
 async def read_hash(client: CommandClient, key: str) -> dict[bytes | str, bytes | str]:
     """Return a whole hash; reading one key needs no script to be atomic."""
     try:
-        reply = await client.execute_command("HGETALL", key)
+        reply = await heeding_cancellation(client.execute_command("HGETALL", key))
     except REDIS_ERRORS as error:
         raise translate(error) from error
     return dict(reply)

@@ -9,7 +9,7 @@ from redis import Redis as SyncRedis
 
 from redispatcher_fastapi.broker.coalescing import Coalescer
 from redispatcher_fastapi.broker.publishing import MAX_BATCH, publish, queue_full
-from redispatcher_fastapi.broker.retrying import is_cancelled, jittered_delay
+from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.store import Store
 from redispatcher_fastapi.broker.types import EngineSettings
 from redispatcher_fastapi.clock import ServerClock
@@ -119,8 +119,6 @@ class DirectSender:
                         return _recognise_own(submissions, answers) if attempt else answers
                     except BrokerUnavailableError as error:
                         reason = str(error)
-                        if is_cancelled():  # by the caller, or by the deadline
-                            raise asyncio.CancelledError from error
                     await asyncio.sleep(jittered_delay(attempt))
                     attempt += 1
         except TimeoutError:

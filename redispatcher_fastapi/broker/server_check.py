@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, Any, cast
 
+from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
 from redispatcher_fastapi.errors import BrokerUnavailableError, ConfigurationError
 from redispatcher_fastapi.keys import queue_prefix
@@ -32,7 +33,7 @@ async def check_server(connections: Connections) -> list[str]:
         return []
     client: Any = connections.publisher
     try:
-        await client.execute_command("EVAL", _PROBE, 1, queue_prefix("check"))
+        await heeding_cancellation(client.execute_command("EVAL", _PROBE, 1, queue_prefix("check")))
     except REDIS_ERRORS as error:
         if _is_certificate_refused(error):
             raise ConfigurationError(
@@ -43,7 +44,7 @@ async def check_server(connections: Connections) -> list[str]:
         raise translate(error) from error
     options = {"target_nodes": "primaries"} if connections.is_cluster else {}
     try:
-        reply = await client.execute_command("INFO", **options)
+        reply = await heeding_cancellation(client.execute_command("INFO", **options))
     except REDIS_ERRORS as error:
         translated = translate(error)
         if isinstance(translated, BrokerUnavailableError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ async def read_version(connections: Connections) -> str | None:
     client: Any = connections.publisher
     options = {"target_nodes": "primaries"} if connections.is_cluster else {}
     try:
-        reply = await client.execute_command("INFO", "server", **options)
+        reply = await heeding_cancellation(client.execute_command("INFO", "server", **options))
     except REDIS_ERRORS:
         return None
     if not isinstance(reply, Mapping):

@@ -8,9 +8,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.ids import new_holder_id
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
-from redispatcher_fastapi.broker.retrying import is_cancelled, jittered_delay
+from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.scripts import POKE, as_text
 from redispatcher_fastapi.clock import to_milliseconds
 from redispatcher_fastapi.errors import BrokerError
@@ -85,13 +86,15 @@ class _Wait:
         client: Any = self._connections.blocking()
         failures = 0
         try:
-            while not is_cancelled():
+            while True:
                 await self._is_wanted.wait()
                 self._is_wanted.clear()
                 self._blocked_on = self._wanted
                 keys = [self._poke, *(wake_key(queue) for queue in sorted(self._wanted))]
                 try:
-                    reply = await client.execute_command("BLPOP", *keys, BLOCK_SECONDS)
+                    reply = await heeding_cancellation(
+                        client.execute_command("BLPOP", *keys, BLOCK_SECONDS)
+                    )
                 except REDIS_ERRORS as error:
                     # Redis is away or busy; claiming says so, so this stays quiet.
                     logger.debug("Cannot wait for work: %s", error)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.broker.retrying import is_cancelled, repeat_until_answered
+from redispatcher_fastapi.broker.retrying import repeat_until_answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ async def keep_up(
     ``woken`` is called when there are jobs to claim again: the token for them can end up with the
     very process that lost them.
     """
-    while not is_cancelled():
+    while True:
         next_end, taken = await repeat_until_answered(
             lambda: broker.upkeep(queues), "look after the queues"
         )

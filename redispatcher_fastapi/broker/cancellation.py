@@ -1,0 +1,41 @@
+"""Cancellations that redis-py loses, or turns into an error of the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+AnswerT = TypeVar("AnswerT")
+
+
+async def heeding_cancellation(call: Awaitable[AnswerT]) -> AnswerT:
+    """Return what a call through redis-py returns, unless the task was asked to end meanwhile.
+
+    redis-py sends with ``asyncio.wait_for``, which until Python 3.12 swallows a cancellation that
+    comes together with its result: whoever waits for something else next would wait for ever.
+    """
+    before = _count_cancellations()
+    try:
+        answer = await call
+    except REDIS_ERRORS as error:
+        if _count_cancellations() > before:
+            await checkpoint_if_cancelled()
+            raise asyncio.CancelledError from error
+        raise
+    if _count_cancellations() > before:
+        # A cancel scope of anyio's is left only by the cancellation that names it.
+        await checkpoint_if_cancelled()
+        raise asyncio.CancelledError
+    return answer
+
+
+def _count_cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
