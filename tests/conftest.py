@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,7 +11,7 @@ import pytest
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.dsn import parse_dsn
 from tests.leaks import find_leaks
-from tests.servers import RedisServer, RedisServers, find_redis_server
+from tests.servers import RedisServer, RedisServers, find_redis_server, skip_or_fail
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +62,4 @@ def _require_redis() -> None:
     """Skip the test where no server can be started; fail it where one is promised."""
     if find_redis_server() is not None:
         return
-    reason = "redis-server is not on PATH"
-    if os.environ.get("REDISPATCHER_REQUIRE_REDIS") == "1":
-        pytest.fail(f"{reason}, but REDISPATCHER_REQUIRE_REDIS=1 demands it")
-    pytest.skip(reason)
+    skip_or_fail("redis-server is not on PATH")

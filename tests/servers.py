@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -12,8 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Never, Protocol, Self
 
+import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -40,6 +42,13 @@ class ServerNotStartedError(Exception):
 def find_redis_server() -> str | None:
     """Return the path of a Redis or Valkey server, ``None`` when there is none."""
     return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def skip_or_fail(reason: str) -> Never:
+    """Skip the test where something is missing; fail it where everything is promised."""
+    if os.environ.get("REDISPATCHER_REQUIRE_REDIS") == "1":
+        pytest.fail(f"{reason}, but REDISPATCHER_REQUIRE_REDIS=1 demands it")
+    pytest.skip(reason)
 
 
 class RedisServer:

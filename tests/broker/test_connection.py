@@ -8,8 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from redispatcher_fastapi.errors import (
     BrokerUnavailableError,
     ConfigurationError,
 )
-from tests.servers import RedisServer, RedisServers
+from tests.servers import RedisServer, RedisServers, skip_or_fail
 from tests.waiting import wait_until, wait_until_blocking
 
 
@@ -251,7 +251,7 @@ class TestTls:
     async def test_the_certificate_is_checked(
         self, redis_servers: RedisServers, tmp_path: Path
     ) -> None:
-        with _tls_server(redis_servers, tmp_path) as port:
+        async with _tls_server(redis_servers, tmp_path) as port:
             trusting = f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
             async with Connections(parse_dsn(trusting)) as connections:
                 with connections.heartbeat() as heartbeat:
@@ -264,7 +264,7 @@ class TestTls:
     async def test_so_is_the_name_of_the_host(
         self, redis_servers: RedisServers, tmp_path: Path
     ) -> None:
-        with _tls_server(redis_servers, tmp_path) as port:
+        async with _tls_server(redis_servers, tmp_path) as port:
             dsn = f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
             async with Connections(parse_dsn(dsn)) as connections:
                 with pytest.raises(ConfigurationError, match="host name"):
@@ -275,10 +275,8 @@ class TestTls:
     async def test_no_check_at_all_is_possible_and_warned_of(
         self, redis_servers: RedisServers, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with (
-            _tls_server(redis_servers, tmp_path) as port,
-            caplog.at_level(logging.WARNING, "redispatcher"),
-        ):
+        caplog.set_level(logging.WARNING, "redispatcher")
+        async with _tls_server(redis_servers, tmp_path) as port:
             dsn = parse_dsn(f"rediss://:x@127.0.0.1:{port}?ssl_cert_reqs=none")
             async with Connections(dsn) as connections:
                 # The server has no password: it answers, and refuses this one.
@@ -486,12 +484,12 @@ def _start_cluster(servers: RedisServers) -> int:
     return server.port
 
 
-@contextmanager
-def _tls_server(servers: RedisServers, directory: Path) -> Generator[int]:
+@asynccontextmanager
+async def _tls_server(servers: RedisServers, directory: Path) -> AsyncGenerator[int]:
     """Start a server with a certificate for localhost, signed by ``ca.pem``."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not on PATH")
+        skip_or_fail("openssl is not on PATH")
 
     def run(*arguments: str) -> None:
         subprocess.run([openssl, *arguments], cwd=directory, check=True, capture_output=True)
@@ -511,7 +509,7 @@ def _tls_server(servers: RedisServers, directory: Path) -> Generator[int]:
         *("-CAcreateserial", "-extfile", "names", "-out", "server.pem"),
     )
     port = _free_port()
-    servers.start(
+    server = servers.start(
         config={
             "tls-port": str(port),
             "tls-cert-file": str(directory / "server.pem"),
@@ -520,6 +518,11 @@ def _tls_server(servers: RedisServers, directory: Path) -> Generator[int]:
         }
     )
     yield port
+    # redis-py does not wait until a connection that was refused is closed, and TLS closes in steps:
+    # a loop that ended in between would leave the socket open.
+    server.stop()
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 @contextmanager
