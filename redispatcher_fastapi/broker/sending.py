@@ -122,7 +122,7 @@ class DirectSender:
                     await asyncio.sleep(jittered_delay(attempt))
                     attempt += 1
         except TimeoutError:
-            raise self._uncertain(queue, submissions, reason) from None
+            raise self.uncertain(queue, submissions, reason) from None
         except BrokerMemoryError as error:
             raise QueueFullError(
                 f"Redis has no memory left for queue {queue!r}; nothing was published: {error}"
@@ -130,9 +130,10 @@ class DirectSender:
         except BrokerError as error:
             raise PublishError(f"Redis refused to publish to {queue!r}: {error}") from error
 
-    def _uncertain(
+    def uncertain(
         self, queue: str, submissions: Sequence[Submission], reason: str
     ) -> PublishUncertainError:
+        """Return the error for a publish that was not confirmed in time."""
         seconds = self._settings.publish_timeout.total_seconds()
         return PublishUncertainError(
             f"Redis did not confirm the publish to {queue!r} within {seconds:g} s ({reason}). "
@@ -166,7 +167,7 @@ class Sender:
         )
         self._settings = broker.settings
         self._tasks = asyncio.TaskGroup()
-        self._queues: dict[str, Coalescer[tuple[Submission, float], bool | PublishError]] = {}
+        self._queues: dict[str, Coalescer[Submission, bool | PublishError]] = {}
 
     @property
     def store(self) -> JobStore:
@@ -186,7 +187,7 @@ class Sender:
         coalescer = self._queues.get(queue)
         if coalescer is None:
             coalescer = self._queues[queue] = self._coalescer(queue)
-        answer = await coalescer.submit((submission, self._loop.time() + self._timeout))
+        answer = await coalescer.submit(submission, deadline=self._loop.time() + self._timeout)
         if isinstance(answer, PublishError):
             raise answer
         return answer
@@ -195,14 +196,14 @@ class Sender:
         """Publish in batches, see :meth:`DirectSender.send_many`."""
         return await self._direct.send_many(queue, submissions)
 
-    def _coalescer(self, queue: str) -> Coalescer[tuple[Submission, float], bool | PublishError]:
-        async def flush(items: Sequence[tuple[Submission, float]]) -> list[bool | PublishError]:
-            submissions = [submission for submission, _ in items]
-            deadline = min(deadline for _, deadline in items)
+    def _coalescer(self, queue: str) -> Coalescer[Submission, bool | PublishError]:
+        # Each caller is told of its own job only, with an error of its own.
+        async def flush(submissions: Sequence[Submission]) -> list[bool | PublishError]:
             try:
-                answers = await self._direct.send_batch(queue, submissions, deadline)
+                answers = await self._direct.send_batch(
+                    queue, submissions, self._loop.time() + self._timeout
+                )
             except PublishUncertainError as error:
-                # Each caller is told of its own job only, with an error of its own.
                 return [
                     PublishUncertainError(str(error), job_ids=(each.job_id,))
                     for each in submissions
@@ -212,4 +213,7 @@ class Sender:
             full = self._settings.max_queue_length
             return [queue_full(queue, full) if answer is None else answer for answer in answers]
 
-        return Coalescer(self._tasks, flush)
+        def expired(submission: Submission) -> PublishError:
+            return self._direct.uncertain(queue, [submission], "no reply")
+
+        return Coalescer(self._tasks, flush, expired=expired)
