@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from redispatcher_fastapi.backoff import Exponential, Fixed, Reject, Retry, RetryPolicy, Snooze
     from redispatcher_fastapi.config import ConsumerConfig, RedispatcherConfig
-    from redispatcher_fastapi.consumer import BaseConsumer, InvalidOptionError, MessageEncodingError
+    from redispatcher_fastapi.consumer import (
+        BaseConsumer,
+        InvalidOptionError,
+        MessageEncodingError,
+        ResultDecodingError,
+    )
     from redispatcher_fastapi.dispatcher import Redispatcher
     from redispatcher_fastapi.errors import (
         BrokerAccessError,
@@ -71,6 +76,7 @@ __all__ = [
     "RedispatcherError",
     "Reject",
     "RequestOnlyDependencyError",
+    "ResultDecodingError",
     "Retry",
     "RetryPolicy",
     "Snooze",
@@ -115,6 +121,7 @@ _MODULES = {
     "RedispatcherError": "errors",
     "Reject": "backoff",
     "RequestOnlyDependencyError": "errors",
+    "ResultDecodingError": "consumer",
     "Retry": "backoff",
     "RetryPolicy": "backoff",
     "Snooze": "backoff",

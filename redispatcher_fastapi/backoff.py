@@ -34,10 +34,9 @@ class Retry(RedispatcherError):
 class Snooze(RedispatcherError):
     """Raise it in a handler to run the job again after ``delay`` without charging an attempt."""
 
-    def __init__(self, delay: timedelta, *, reason: str = "") -> None:
-        super().__init__(reason or "The handler asked to run later.")
+    def __init__(self, delay: timedelta) -> None:
+        super().__init__("The handler asked to run later.")
         self.delay = _checked_delay("Snooze", delay)
-        self.reason = reason
 
 
 class Reject(RedispatcherError):

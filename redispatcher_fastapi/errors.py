@@ -1,4 +1,7 @@
-"""Every error this library raises, in one tree under :class:`RedispatcherError`."""
+"""The errors users catch, in one tree under :class:`RedispatcherError`.
+
+Errors that belong to a single module are derived from these there.
+"""
 
 from __future__ import annotations
 

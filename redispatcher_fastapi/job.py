@@ -35,7 +35,10 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One ended attempt: ``outcome`` is ``failed``, ``rejected`` or ``lost``."""
+    """One ended attempt.
+
+    ``outcome`` is ``failed``, ``lost`` with its process, or the reason why the job is dead since.
+    """
 
     outcome: str
     started_at: datetime
@@ -127,6 +130,7 @@ class Job(Generic[R_co]):
             JobCancelledError: the job was cancelled.
             JobExpiredError: neither the job nor its result is kept any more.
             TimeoutError: it did not finish in time; the job goes on.
+            ResultDecodingError: the result is not of the type the consumer declares now.
         """
         if timeout is not None and not isinstance(timeout, timedelta):
             timeout = timedelta(seconds=timeout)

@@ -6,14 +6,17 @@ proves nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from hashlib import sha1
+from pathlib import Path
 
 import pytest
 
 from redispatcher_fastapi.broker import scripts
 from redispatcher_fastapi.broker.scripts import Script
-from redispatcher_fastapi.broker.types import Succeeded
+from redispatcher_fastapi.broker.types import AttemptError, Retried, Succeeded
 from redispatcher_fastapi.job import JobState
 from tests.broker.engine import QUEUE, Engine
 
@@ -38,18 +41,25 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Without:
 FENCE = "local function owns(delivery, token) return delivery == token end"
 
 
+@pytest.mark.parametrize("script", [scripts.ACK, scripts.FAIL, scripts.RELEASE])
 async def test_without_the_fence_an_old_delivery_of_the_same_process_is_accepted(
-    engine: Engine, without: Without
+    engine: Engine, without: Without, script: Script
 ) -> None:
     """Breaks test_the_fence_holds_between_two_deliveries_to_the_same_process."""
-    without(scripts.ACK, FENCE, "local function owns(delivery) return delivery end")
     process = await engine.process()
     await engine.publish("a")
     first = await process.claim_one()
     await process.release(first)
     await process.claim_one()
 
-    assert await process.succeed(first) == "1"
+    without(script, FENCE, "local function owns(delivery) return delivery end")
+    match script.name:
+        case "ack":
+            assert await process.succeed(first) == "1"
+        case "fail":
+            assert await process.retry(first) == "1"
+        case _:
+            assert await process.release(first) == 1
 
 
 async def test_without_giving_up_the_identity_a_zombie_renews_its_lease(
@@ -96,10 +106,10 @@ async def test_without_replay_a_lost_claim_reply_takes_twice_as_many_jobs(
     assert await engine.counts() == {JobState.RUNNING: 4}
 
 
-async def test_without_remembered_answers_a_repeated_failure_is_reported_as_a_zombies(
+async def test_without_remembered_answers_a_repeated_acknowledgement_is_taken_for_a_zombies(
     engine: Engine, without: Without
 ) -> None:
-    """Breaks test_a_failure_repeated_after_a_lost_reply_is_charged_once."""
+    """Breaks test_an_acknowledgement_repeated_after_a_lost_reply_gets_the_same_answer."""
     without(scripts.ACK, "if before[1] == request then return before[2] end", "")
     process = await engine.process()
     await engine.publish("a")
@@ -109,6 +119,21 @@ async def test_without_remembered_answers_a_repeated_failure_is_reported_as_a_zo
     await process.broker.acknowledge(QUEUE, process.holder, request, ended)
 
     assert await process.broker.acknowledge(QUEUE, process.holder, request, ended) == "s"
+
+
+async def test_without_remembered_answers_a_repeated_failure_is_taken_for_a_zombies(
+    engine: Engine, without: Without
+) -> None:
+    """Breaks test_a_failure_repeated_after_a_lost_reply_is_charged_once."""
+    without(scripts.FAIL, "if before[1] == request then return before[2] end", "")
+    process = await engine.process()
+    await engine.publish("a")
+    delivery = await process.claim_one()
+    request = process.broker.next_request()
+    ended = [(delivery, Retried(timedelta(seconds=1), AttemptError("no")))]
+    await process.broker.fail(QUEUE, process.holder, request, ended)
+
+    assert await process.broker.fail(QUEUE, process.holder, request, ended) == "s"
 
 
 async def test_without_isolation_an_innocent_neighbour_dies_too(
@@ -190,3 +215,16 @@ async def test_without_a_bound_on_their_age_finished_jobs_stay(
     await engine.upkeep()
 
     assert await engine.state("a") is JobState.SUCCEEDED
+
+
+def test_every_control_names_a_test_of_this_folder() -> None:
+    folder = Path(__file__).parent
+    tests = {
+        name
+        for path in folder.glob("test_*.py")
+        for name in re.findall(r"^async def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    controls = re.findall(r'"""Breaks (test_\w+)', Path(__file__).read_text())
+
+    assert len(controls) > 10
+    assert set(controls) <= tests

@@ -20,6 +20,8 @@ from redispatcher_fastapi.keys import InvalidNameError
 from tests.broker.engine import QUEUE, Engine
 from tests.waiting import wait_until
 
+SOON = timedelta(seconds=4)
+
 
 @pytest.fixture
 def inspector(engine: Engine) -> Inspector:
@@ -170,9 +172,12 @@ async def test_a_job_that_is_not_running_can_be_deleted(
     await fill(engine)
     job_id = "first" if state is JobState.QUEUED else state.value
 
+    before = await inspector.counts(QUEUE)
+
     assert await inspector.delete(QUEUE, job_id)
 
     assert await inspector.job(QUEUE, job_id) is None
+    assert await inspector.counts(QUEUE) == {**before, state: before[state] - 1}
     assert await inspector.delete(QUEUE, job_id) is False
 
 
@@ -200,6 +205,26 @@ async def test_waiting_for_a_result_ends_with_the_job(engine: Engine) -> None:
         await process.succeed(delivery, result=b"42")
 
     assert waiting.result() == b"42"
+
+
+async def test_an_id_used_again_waits_for_its_own_result(engine: Engine) -> None:
+    process = await engine.process()
+    await engine.publish("a", is_chosen_id=True)
+    await process.succeed(await process.claim_one(), result=b"1")
+    engine.clock.move(hours=1, minutes=30)
+    await engine.upkeep()
+    engine.clock.move(days=2)
+    await engine.upkeep()
+    kept = await engine.broker.wait_for_result(QUEUE, "a", SOON)
+
+    assert await engine.publish("a", is_chosen_id=True)
+    with pytest.raises(TimeoutError):
+        await engine.broker.wait_for_result(QUEUE, "a", timedelta(milliseconds=1))
+    await process.renew()
+    await process.succeed(await process.claim_one())
+
+    assert kept == b"1"
+    assert await engine.broker.wait_for_result(QUEUE, "a", SOON) is None
 
 
 async def test_waiting_for_the_result_of_a_dead_job_raises_its_reason(engine: Engine) -> None:

@@ -149,6 +149,18 @@ async def test_a_job_that_kills_its_process_is_dead_after_five_starts(engine: En
     assert [attempt.outcome for attempt in record.history] == ["lost"] * 5
 
 
+async def test_a_job_that_is_redriven_again_and_again_keeps_its_newest_attempts(
+    engine: Engine,
+) -> None:
+    await engine.publish("poison")
+    for _ in range(5):
+        for losses in range(5):
+            await kill_while_holding(engine, "poison", alone=losses >= 3)
+        assert await engine.broker.redrive_job(QUEUE, "poison")
+
+    assert len((await engine.record("poison")).history) == 20
+
+
 async def test_an_innocent_job_survives_beside_one_that_kills(engine: Engine) -> None:
     await engine.publish_many("innocent", "poison")
     for _ in range(3):

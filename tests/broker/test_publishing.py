@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from redispatcher_fastapi.broker.publishing import publish
-from redispatcher_fastapi.broker.types import EngineSettings, Submission
+from redispatcher_fastapi.broker.types import AttemptError, Died, EngineSettings, Submission
 from redispatcher_fastapi.errors import QueueFullError
 from redispatcher_fastapi.job import JobState
 from tests.broker.engine import BODY, ENVELOPE, QUEUE, START, Engine
@@ -63,9 +63,21 @@ async def test_a_chosen_id_is_remembered_for_a_day_after_its_record_is_gone(engi
     await engine.upkeep()
 
     assert await engine.state("invoice-7") is None
+    engine.clock.move(hours=23, minutes=59)
     assert not await engine.publish("invoice-7", is_chosen_id=True)
-    engine.clock.move(hours=23)
+    engine.clock.move(minutes=2)
     assert await engine.publish("invoice-7", is_chosen_id=True)
+
+
+async def test_the_chosen_id_of_a_dead_job_is_remembered_as_well(engine: Engine) -> None:
+    process = await engine.process()
+    await engine.publish("invoice-7", is_chosen_id=True)
+    await process.end(await process.claim_one(), Died("failed", AttemptError("no")))
+    engine.clock.move(days=31)
+    await engine.upkeep()
+
+    assert await engine.state("invoice-7") is None
+    assert not await engine.publish("invoice-7", is_chosen_id=True)
 
 
 async def test_an_id_the_library_made_is_forgotten_with_its_record(engine: Engine) -> None:
@@ -96,6 +108,25 @@ async def test_running_jobs_leave_room_in_a_queue(engine: Engine) -> None:
     await process.claim(2)
 
     assert await engine.publish_many("f", "g") == [True, True]
+
+
+async def test_cancelled_jobs_leave_room_in_a_queue(engine: Engine) -> None:
+    await engine.publish_many(*"abcde")
+    await engine.broker.cancel_job(QUEUE, "b")
+
+    assert await engine.publish("f")
+    with pytest.raises(QueueFullError):
+        await engine.publish("g")
+
+
+async def test_jobs_that_were_lost_take_room_in_a_queue(engine: Engine) -> None:
+    process = await engine.process()
+    await engine.publish_many(*"abcde")
+    await process.claim(2, suspects=2)
+    await engine.lose(process)
+
+    with pytest.raises(QueueFullError):
+        await engine.publish("f")
 
 
 async def test_publishing_many_is_refused_as_a_whole_when_not_all_fit(engine: Engine) -> None:

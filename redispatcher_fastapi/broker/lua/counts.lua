@@ -11,8 +11,7 @@ for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
 end
 return {
   call('ZCARD', prefix .. 'scheduled'),
-  call('LLEN', prefix .. 'ready') + call('LLEN', prefix .. 'suspects') + call('LLEN', prefix .. 'solo')
-    - call('SCARD', prefix .. 'ghosts'),
+  count_queued(prefix),
   running,
   call('ZCARD', prefix .. 'retrying'),
   call('LLEN', prefix .. 'succeeded'),

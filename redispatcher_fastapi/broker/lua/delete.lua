@@ -12,8 +12,10 @@ if not record then return -1 end
 for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
   if holder ~= '' and call('HEXISTS', prefix .. 'held:' .. holder, id) == 1 then return 0 end
 end
+local orders = {S = 'succeeded', C = 'cancelled'}
 if is_finished(record) then
-  call('ZREM', prefix .. 'dead', id)
+  local order = orders[string.upper(string.sub(record, 1, 1))]
+  if order then call('LREM', prefix .. order, 1, id) else call('ZREM', prefix .. 'dead', id) end
 elseif call('ZREM', prefix .. 'scheduled', id) == 0 and call('ZREM', prefix .. 'retrying', id) == 0 then
   call('SADD', prefix .. 'ghosts', id)
 end

@@ -9,7 +9,6 @@
 -- Returns  one character per job: '1' done, 's' stale: somebody else's now, 'g' gone: Redis lost it
 -- Moves    running -> retrying | scheduled | dead
 
-local KEPT_ATTEMPTS = 20
 local prefix, holder, request = KEYS[1], ARGV[2], ARGV[3]
 local held, calls = prefix .. 'held:' .. holder, prefix .. 'calls:' .. holder
 local before = call('HMGET', calls, 'fail', 'fail:answer')
@@ -36,8 +35,7 @@ for index, outcome in ipairs(answers) do
     local started = started_of(deliveries[index])
     call('HDEL', held, id)
     if failure ~= '' then
-      call('RPUSH', prefix .. 'history:' .. id, int(started) .. ',' .. stamp .. ',' .. failure)
-      call('LTRIM', prefix .. 'history:' .. id, -KEPT_ATTEMPTS, -1)
+      add_attempt(prefix, id, int(started) .. ',' .. stamp .. ',' .. failure)
     end
     if action == 'snooze' then
       put_off(prefix, 'scheduled', id, now + delay)

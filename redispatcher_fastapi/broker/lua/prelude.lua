@@ -47,6 +47,12 @@ local function lane(losses)
   return losses < 3 and 'suspects' or 'solo'
 end
 
+-- How many jobs could run now; ids that were taken out of the middle of a list are none.
+local function count_queued(prefix)
+  return call('LLEN', prefix .. 'ready') + call('LLEN', prefix .. 'suspects') + call('LLEN', prefix .. 'solo')
+    - call('SCARD', prefix .. 'ghosts')
+end
+
 local function wake(prefix)
   if call('LLEN', prefix .. 'wake') == 0 then
     call('DEL', prefix .. 'wake')
@@ -87,10 +93,15 @@ local function bury(prefix, id, record, started, attempts, losses, reason, max_a
   announce(prefix, id)
 end
 
+-- Recognises an id that the caller chose for some time after its record is gone.
 local function remember(prefix, id, record, memory)
-  if string.find(record, '^%l') then
-    call('ZADD', prefix .. 'remembered', int(tonumber(string.sub(record, 2, 14)) + memory), id)
-  end
+  if string.find(record, '^%l') then call('ZADD', prefix .. 'remembered', int(now + memory), id) end
+end
+
+-- Keeps the newest attempts only: a job that is redriven again and again would collect them for ever.
+local function add_attempt(prefix, id, attempt)
+  call('RPUSH', prefix .. 'history:' .. id, attempt)
+  call('LTRIM', prefix .. 'history:' .. id, -20, -1)
 end
 
 -- Forgets the oldest finished jobs of one order: those too old, and those too many that are old enough to

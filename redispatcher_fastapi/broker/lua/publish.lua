@@ -15,8 +15,7 @@ local ids = {}
 for index = 1, count do ids[index] = ARGV[4 * index] end
 local known = call('HMGET', jobs, unpack(ids))
 
-local room = limit - call('LLEN', prefix .. 'ready') - call('ZCARD', prefix .. 'scheduled')
-  - call('ZCARD', prefix .. 'retrying')
+local room = limit - count_queued(prefix) - call('ZCARD', prefix .. 'scheduled') - call('ZCARD', prefix .. 'retrying')
 if needed then
   for index = 1, count do
     if known[index] then needed = needed - 1 end
@@ -24,7 +23,7 @@ if needed then
   if needed > room then return string.rep('f', count) end
 end
 
-local answers, taken, fields, ready, later, earliest = {}, {}, {}, {}, {}, nil
+local answers, taken, fields, ready, later, earliest, outdated = {}, {}, {}, {}, {}, nil, {}
 for index, id in ipairs(ids) do
   local due, chosen = ARGV[4 * index + 1], ARGV[4 * index + 2] == '1'
   local is_known = known[index] or taken[id]
@@ -39,6 +38,10 @@ for index, id in ipairs(ids) do
     answers[index], taken[id], room = '1', true, room - 1
     fields[#fields + 1] = id
     fields[#fields + 1] = stamp .. (chosen and '!' or '') .. ARGV[4 * index + 3]
+    if chosen then
+      outdated[#outdated + 1] = prefix .. 'result:' .. id
+      outdated[#outdated + 1] = prefix .. 'history:' .. id
+    end
     local time = now
     if due ~= '' then
       time = tonumber(string.sub(due, 2)) + (string.sub(due, 1, 1) == 'd' and now or 0)
@@ -55,6 +58,8 @@ end
 if #fields == 0 then return table.concat(answers) end
 
 call('HSET', jobs, unpack(fields))
+-- What an earlier job of this id left behind can outlive the memory of it.
+if #outdated > 0 then call('DEL', unpack(outdated)) end
 if call('EXISTS', prefix .. 'ghosts') == 1 then
   -- An id cancelled in mid-queue and forgotten since still has its old place; it must not run from there.
   for id in pairs(taken) do

@@ -28,7 +28,7 @@ local function take_back(prefix, holder, report)
     if record and not is_finished(record) then
       local errors, losses, solo = read_faults(call('HGET', prefix .. 'faults', id))
       losses, solo = losses + 1, solo + (is_alone and 1 or 0)
-      call('RPUSH', prefix .. 'history:' .. id, int(started) .. ',' .. stamp .. ',{"outcome":"lost"}')
+      add_attempt(prefix, id, int(started) .. ',' .. stamp .. ',{"outcome":"lost"}')
       local is_dead = solo >= SOLO_LOSSES or losses >= LOSSES
       if is_dead then
         bury(prefix, id, record, started, errors, losses, 'worker_lost', ARGV[8])

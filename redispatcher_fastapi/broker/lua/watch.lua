@@ -9,19 +9,20 @@
 
 local prefix, id = KEYS[1], ARGV[2]
 local record = call('HGET', prefix .. 'jobs', id)
-local result = call('GET', prefix .. 'result:' .. id)
-if result then return {'succeeded', result} end
-if not record then return {'expired'} end
-if not is_finished(record) then
+if record and not is_finished(record) then
   call('SREM', prefix .. 'watched', '')
   call('SADD', prefix .. 'watched', id)
   call('PEXPIRE', prefix .. 'watched', 60000)
   return {'waiting'}
 end
-local letter = string.upper(string.sub(record, 1, 1))
+local letter = record and string.upper(string.sub(record, 1, 1))
 if letter == 'C' then return {'cancelled'} end
 if letter == 'D' then
   local reason = string.match(record, '^%a%d+,%-?%d+,%-?%d+,%d+,%d+,([^\n]*)\n')
   return {'dead', reason or '', call('LINDEX', prefix .. 'history:' .. id, -1) or ''}
 end
-return {string.find(record, ',r$') and 'expired' or 'succeeded'}
+if record and not string.find(record, ',r$') then return {'succeeded'} end
+-- A result can outlive the record of its job.
+local result = call('GET', prefix .. 'result:' .. id)
+if result then return {'succeeded', result} end
+return {'expired'}
