@@ -27,7 +27,7 @@ class Retry(RedispatcherError):
 
     def __init__(self, delay: timedelta | None = None, *, reason: str = "") -> None:
         super().__init__(reason or "The handler asked for another attempt.")
-        self.delay = None if delay is None else _checked_delay("Retry", delay)
+        self.delay = None if delay is None else checked_delay("Retry", delay)
         self.reason = reason
 
 
@@ -36,7 +36,7 @@ class Snooze(RedispatcherError):
 
     def __init__(self, delay: timedelta) -> None:
         super().__init__("The handler asked to run later.")
-        self.delay = _checked_delay("Snooze", delay)
+        self.delay = checked_delay("Snooze", delay)
 
 
 class Reject(RedispatcherError):
@@ -151,17 +151,20 @@ class RetryPolicy:
         if attempt >= self.max_attempts or isinstance(error, Reject):
             return None
         if isinstance(error, Retry):
-            return self.backoff.delay(attempt, random) if error.delay is None else error.delay
+            return self._back_off(attempt, random) if error.delay is None else error.delay
         if _matches(error, self.give_up_on) or not _matches(error, self.retry_on):
             return None
         if self.delay_for is None:
-            return self.backoff.delay(attempt, random)
+            return self._back_off(attempt, random)
         try:
             delay = self.delay_for(attempt, error)
-            return None if delay is None else _checked_delay("RetryPolicy.delay_for", delay)
+            return None if delay is None else checked_delay("RetryPolicy.delay_for", delay)
         except Exception:
             _logger.exception("RetryPolicy.delay_for failed; the policy's backoff decides.")
-            return self.backoff.delay(attempt, random)
+            return self._back_off(attempt, random)
+
+    def _back_off(self, attempt: int, random: Callable[[], float]) -> timedelta:
+        return checked_delay("RetryPolicy.backoff", self.backoff.delay(attempt, random))
 
 
 def _matches(error: BaseException, types: tuple[type[Exception], ...]) -> bool:
@@ -170,7 +173,7 @@ def _matches(error: BaseException, types: tuple[type[Exception], ...]) -> bool:
     return Exception in types
 
 
-def _checked_delay(what: str, delay: Any) -> timedelta:
+def checked_delay(what: str, delay: Any) -> timedelta:
     """Return ``delay``, which comes from a handler: its mistakes are the attempt's error."""
     if not isinstance(delay, timedelta):
         raise TypeError(f"{what} needs a timedelta as its delay, not {type(delay).__name__}.")
