@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from redispatcher_fastapi.broker.types import AttemptError
 from redispatcher_fastapi.message import summarize_problems
@@ -16,16 +19,18 @@ if TYPE_CHECKING:
 _MAX_TEXT = 2048
 _MAX_FRAMES = 40
 _MAX_CAUSES = 5
+# Their texts show the values that were refused.
+_HOLDING_PAYLOAD = (ValidationError, PydanticSerializationError)
 
 
 def describe_error(error: BaseException) -> AttemptError:
     """Return what the history keeps of an exception.
 
-    A ``ValidationError`` repeats its whole input in its text, and its own frames hold it too; only
-    the places and the rules that were broken are kept of it.
+    A ``ValidationError`` repeats its whole input in its text; only the places and the rules that
+    were broken are kept of it.
     """
     parts: list[str] = []
-    for cause in _causes(error):
+    for cause in islice(_causes(error), _MAX_CAUSES):
         frames = traceback.format_tb(cause.__traceback__, limit=-_MAX_FRAMES)
         parts.append(f"{''.join(frames)}{describe_text(cause)}")
     joint = "\n\nwhich led to:\n\n"
@@ -37,6 +42,8 @@ def describe_text(error: BaseException) -> str:
     name = type(error).__qualname__
     if isinstance(error, ValidationError):
         return f"{name}: {summarize_problems(error)}"[:_MAX_TEXT]
+    if isinstance(error, _HOLDING_PAYLOAD):
+        return name
     try:
         text = str(error)
     except Exception:  # an exception whose text cannot be made is still an exception
@@ -46,13 +53,20 @@ def describe_text(error: BaseException) -> str:
 
 def holds_payload(error: BaseException) -> bool:
     """Whether the standard rendering of an exception, or of what caused it, shows input values."""
-    return any(isinstance(cause, ValidationError) for cause in _causes(error))
+    return any(isinstance(cause, _HOLDING_PAYLOAD) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    for _ in range(_MAX_CAUSES):
-        if cause is None:
-            return
+    """Yield an exception and all that led to it, the members of groups among them."""
+    seen: set[int] = set()
+    left: deque[BaseException | None] = deque([error])
+    while left:
+        cause = left.popleft()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
         yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        if isinstance(cause, BaseExceptionGroup):
+            group: BaseExceptionGroup[BaseException] = cause
+            left.extend(group.exceptions)
+        left.append(cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__))

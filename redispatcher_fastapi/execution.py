@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio.to_thread import run_sync
 
-from redispatcher_fastapi.backoff import Reject, Snooze
+from redispatcher_fastapi.backoff import Reject, Snooze, checked_delay
 from redispatcher_fastapi.broker.types import AttemptError, Died, Retried, Snoozed, Succeeded
-from redispatcher_fastapi.consumer import ResultEncodingError
 from redispatcher_fastapi.describing import describe_error
 from redispatcher_fastapi.job import JobContext
 from redispatcher_fastapi.message import EnvelopeError
@@ -62,7 +61,7 @@ class Execution:
             envelope = definition.decoder.decode(delivery.envelope)
         except EnvelopeError as error:
             return Died(error.reason, AttemptError(str(error)))
-        except Exception as error:  # a validator of the user's may raise anything
+        except BaseException as error:  # a validator of the user's may raise anything
             return Died("invalid_message", describe_error(error))
         try:
             result = await self._call(delivery, envelope.message, envelope.headers)
@@ -75,19 +74,19 @@ class Execution:
             return self.fail(delivery, error)
         try:
             encoded = definition.encode_result(result)
-        except ResultEncodingError as error:
+        except BaseException as error:  # so may a serializer; the work is done, and not done again
             return Died("result_not_serializable", describe_error(error))
         return Succeeded(encoded, definition.result_ttl)
 
     def fail(self, delivery: Delivery, error: BaseException) -> Outcome:
-        """Return what becomes of a job whose handler raised ``error``."""
-        if isinstance(error, Snooze):
-            return Snoozed(error.delay)
+        """Return what becomes of a job whose handler raised ``error``; never raises itself."""
         if isinstance(error, Reject):
             return Died("rejected", describe_error(error))
         try:
+            if isinstance(error, Snooze):
+                return Snoozed(checked_delay("Snooze", error.delay))
             delay = self.definition.retry.next_delay(delivery.attempt, error, self.random)
-        except Exception as broken:  # a back-off of the user's may raise anything
+        except BaseException as broken:  # a back-off or an error class of the user's may do so
             return Died("failed", describe_error(broken))
         if delay is None:
             return Died("failed", describe_error(error))

@@ -11,11 +11,13 @@ from redispatcher_fastapi.describing import holds_payload
 if TYPE_CHECKING:
     from redispatcher_fastapi.broker.types import AttemptError, Delivery, Outcome, TakenBack
 
+logger = logging.getLogger("redispatcher.pool")
+
 
 class PoolHooks:
     """Called by a pool as things happen; override what you need.
 
-    The methods run on the event loop between jobs: they must not block, and must not raise.
+    The methods run on the event loop between jobs: they must not block. What they raise is logged.
     """
 
     def job_started(self, delivery: Delivery, name: str) -> None:
@@ -32,6 +34,47 @@ class PoolHooks:
 
     def job_taken_back(self, taken: TakenBack) -> None:
         """A job was taken from a lost process."""
+
+
+class GuardedHooks(PoolHooks):
+    """Calls other hooks, and keeps from the pool what they raise: no job is to suffer for it."""
+
+    def __init__(self, hooks: PoolHooks) -> None:
+        self._hooks = hooks
+
+    def job_started(self, delivery: Delivery, name: str) -> None:
+        try:
+            self._hooks.job_started(delivery, name)
+        except Exception:
+            _log_failure()
+
+    def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
+        try:
+            self._hooks.job_ended(delivery, name, outcome, seconds)
+        except Exception:
+            _log_failure()
+
+    def write_refused(self, delivery: Delivery, name: str, *, is_gone: bool) -> None:
+        try:
+            self._hooks.write_refused(delivery, name, is_gone=is_gone)
+        except Exception:
+            _log_failure()
+
+    def lease_lost(self, queue: str, job_ids: list[str]) -> None:
+        try:
+            self._hooks.lease_lost(queue, job_ids)
+        except Exception:
+            _log_failure()
+
+    def job_taken_back(self, taken: TakenBack) -> None:
+        try:
+            self._hooks.job_taken_back(taken)
+        except Exception:
+            _log_failure()
+
+
+def _log_failure() -> None:
+    logger.exception("A hook of the pool failed.")
 
 
 class LoggingHooks(PoolHooks):

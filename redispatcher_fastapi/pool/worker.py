@@ -13,6 +13,7 @@ from redispatcher_fastapi.broker.types import Released, Succeeded, Want
 from redispatcher_fastapi.broker.waking import WakeUp
 from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.errors import BrokerError
+from redispatcher_fastapi.hooks import GuardedHooks
 from redispatcher_fastapi.pool.audit import Audit
 from redispatcher_fastapi.pool.heartbeat import Heartbeat
 from redispatcher_fastapi.pool.lanes import Lane, Run
@@ -47,14 +48,14 @@ class Worker:
     def __init__(self, broker: Broker, lanes: Sequence[Lane], hooks: PoolHooks) -> None:
         self._broker = WorkerBroker(broker.connections, broker.settings, broker.clock)
         self._lanes = {lane.queue: lane for lane in lanes}
-        self._hooks = hooks
+        self._hooks = GuardedHooks(hooks)
         self._news = asyncio.Event()
         self._quiet = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._next_sequence = 1
         self._is_burst = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._settler = Settler(self._broker, hooks, settled=self._note_settled)
+        self._settler = Settler(self._broker, self._hooks, settled=self._note_settled)
         self._waker = WakeUp(broker.connections, list(self._lanes), woken=self._news.set)
         self._solo = SoloTurn(broker.settings.lease.total_seconds())
         self._audit = Audit(self._broker)
@@ -211,6 +212,12 @@ class Worker:
             except asyncio.CancelledError as error:
                 if run.cancelled_for is None:  # the handler cancelled its own task
                     outcome = lane.execution.fail(delivery, error)
+            except Exception as error:
+                # Given back it would run again at once, and again; charged, it comes to an end.
+                logger.exception(
+                    "Running %s %s went wrong in the pool itself.", lane.name, delivery.job_id
+                )
+                outcome = lane.execution.fail(delivery, error)
             if run.cancelled_for == "shutdown" and not isinstance(outcome, Succeeded):
                 outcome = Released()
             elif run.cancelled_for == "lost" and isinstance(outcome, Released):
@@ -218,10 +225,6 @@ class Worker:
             delivery.ran_for = perf_counter() - started
             if outcome is not None:
                 self._hooks.job_ended(delivery, lane.name, outcome, delivery.ran_for)
-        except Exception:
-            logger.exception(
-                "Running %s %s went wrong in the pool itself.", lane.name, delivery.job_id
-            )
         finally:
             self._end(lane, run, outcome)
 
