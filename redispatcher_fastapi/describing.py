@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -67,6 +67,5 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         if isinstance(cause, BaseExceptionGroup):
-            group: BaseExceptionGroup[BaseException] = cause
-            left.extend(group.exceptions)
+            left.extend(cast("BaseExceptionGroup[BaseException]", cause).exceptions)
         left.append(cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__))
