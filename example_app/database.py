@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateTable
 
 from example_app.settings import get_settings
 
@@ -40,7 +41,9 @@ async def create_tables() -> None:
     """Create what is missing; a real service would migrate."""
     get_settings().data_dir.mkdir(parents=True, exist_ok=True)
     async with get_engine().begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+        # Not create_all(): it looks first, then creates, and the API and its pools start together.
+        for table in Base.metadata.sorted_tables:
+            await connection.execute(CreateTable(table, if_not_exists=True))
 
 
 async def get_session() -> AsyncGenerator[AsyncSession]:
