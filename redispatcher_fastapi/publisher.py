@@ -60,10 +60,13 @@ class PublisherAlias:
 
     async def __call__(self, connection: HTTPConnection) -> "Publisher[Any]":
         scope = connection.scope
-        source: PublisherSource | None = scope.get("state", {}).get(STATE_KEY)
-        if source is None and "app" in scope:
-            # The state is lost where a test runs the lifespan by itself, next to its client.
-            source = getattr(scope["app"].state, STATE_KEY, None)
+        # The innermost app's own: the state is the outermost's, and is lost where a test runs the
+        # lifespan by itself, next to its client.
+        app_state = getattr(scope.get("app"), "state", None)
+        source: PublisherSource | None = getattr(app_state, STATE_KEY, None)
+        if source is None:
+            # Of the app this one is mounted in, or of a pool that has no app.
+            source = scope.get("state", {}).get(STATE_KEY)
         if source is None:
             raise not_running()
         return source.publisher(self.consumer)

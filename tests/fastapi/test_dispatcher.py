@@ -227,6 +227,31 @@ def test_a_router_in_a_mounted_app_only_is_explained() -> None:
         client.post("/inner/resize?width=3")
 
 
+def test_a_mounted_app_with_a_dispatcher_of_its_own_publishes_through_it() -> None:
+    outer_dispatcher = Redispatcher(RedispatcherConfig(redis_dsn=MEMORY))
+    inner_dispatcher = Redispatcher(RedispatcherConfig(redis_dsn=MEMORY))
+    inner = build_app(inner_dispatcher)
+
+    @asynccontextmanager
+    async def run_inner(app: FastAPI) -> AsyncGenerator[None, None]:
+        async with inner.router.lifespan_context(inner):
+            yield
+
+    app = FastAPI(lifespan=run_inner)
+    app.include_router(outer_dispatcher.router)
+    app.mount("/inner", inner)
+
+    @app.get("/queued")
+    async def count_queued() -> list[int]:
+        inspectors = [outer_dispatcher.inspector, inner_dispatcher.inspector]
+        return [(await each.counts("resize"))[JobState.QUEUED] for each in inspectors]
+
+    with TestClient(app) as client:
+        client.post("/inner/resize?width=3")
+
+        assert client.get("/queued").json() == [0, 1]
+
+
 def test_an_error_in_another_lifespan_comes_out_as_it_is() -> None:
     @asynccontextmanager
     async def fail(app: FastAPI) -> AsyncGenerator[None, None]:
