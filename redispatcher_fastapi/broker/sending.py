@@ -116,7 +116,7 @@ class DirectSender:
                             max_queue_length=self._settings.max_queue_length,
                             room_needed=room_needed,
                         )
-                        return _recognise_own(submissions, answers) if attempt else answers
+                        return _recognise_own(submissions, answers)
                     except BrokerUnavailableError as error:
                         reason = str(error)
                     await asyncio.sleep(jittered_delay(attempt))
@@ -145,7 +145,10 @@ class DirectSender:
 def _recognise_own(
     submissions: Sequence[Submission], answers: Sequence[bool | None]
 ) -> list[bool | None]:
-    """Take a job for new that a repetition finds: only a lost try can know an id made here."""
+    """Take a job for new whose id was made here: only a try that was lost can have made it known.
+
+    redis-py makes such tries too, inside of a client of the caller's.
+    """
     return [
         True if answer is False and not submission.is_chosen_id else answer
         for submission, answer in zip(submissions, answers, strict=True)

@@ -158,6 +158,19 @@ class TakenBack:
     is_dead: bool
 
 
+@dataclass(slots=True)
+class KeptUp:
+    """What looking after queues brought.
+
+    ``next_end`` is how long the first lease to end lasts, ``None`` when there is none; with
+    ``has_more``, there may be more to forget than one call does.
+    """
+
+    next_end: timedelta | None = None
+    taken: list[TakenBack] = field(default_factory=list[TakenBack])
+    has_more: bool = False
+
+
 class MessageSender(Protocol):
     """Puts messages into queues; both methods answer whether each job was new."""
 

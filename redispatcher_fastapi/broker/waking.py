@@ -89,6 +89,8 @@ class _Wait:
             while True:
                 await self._is_wanted.wait()
                 self._is_wanted.clear()
+                if not self._wanted:
+                    continue
                 self._blocked_on = self._wanted
                 keys = [self._poke, *(wake_key(queue) for queue in sorted(self._wanted))]
                 try:

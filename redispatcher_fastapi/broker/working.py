@@ -26,6 +26,7 @@ from redispatcher_fastapi.broker.types import (
     Claimed,
     Delivery,
     Died,
+    KeptUp,
     Retried,
     Snoozed,
     Succeeded,
@@ -194,20 +195,21 @@ class WorkerBroker:
             for job_id, token in ((key, as_text(value)) for key, value in fields.items())
         ]
 
-    async def upkeep(self, queues: Sequence[str]) -> tuple[timedelta | None, list[TakenBack]]:
-        """Take back what lost processes held; return when the next lease ends, and what it was."""
+    async def upkeep(self, queues: Sequence[str]) -> KeptUp:
+        """Take back what lost processes held; forget a piece of what was kept long enough."""
         replies = await self._run(UPKEEP, queues, [self._lease, *self._retention], [])
-        next_end: int | None = None
-        taken: list[TakenBack] = []
-        for queue, (lease_end, report) in zip(queues, replies, strict=True):
-            if lease_end >= 0 and (next_end is None or lease_end < next_end):
-                next_end = lease_end
+        kept = KeptUp()
+        for queue, (lease_end, report, has_more) in zip(queues, replies, strict=True):
+            if lease_end >= 0:
+                end = timedelta(milliseconds=lease_end)
+                kept.next_end = end if kept.next_end is None else min(kept.next_end, end)
+            kept.has_more = kept.has_more or bool(has_more)
             for index in range(0, len(report), 3):
                 is_dead = as_text(report[index + 2]) == "dead"
-                taken.append(
+                kept.taken.append(
                     TakenBack(queue, as_text(report[index]), int(report[index + 1]), is_dead)
                 )
-        return None if next_end is None else timedelta(milliseconds=next_end), taken
+        return kept
 
     async def _run(
         self,

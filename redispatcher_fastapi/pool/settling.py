@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import deque
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.retrying import repeat_until_answered
@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.pool.lanes import Lane
 
 _MAX_BATCH = 500
+#: A larger call would take longer than its reply is waited for, or than Redis takes at all.
+_MAX_BATCH_BYTES = 4 * 1024 * 1024
 
 Ended = tuple["Lane", "Delivery", "Outcome"]
+#: Queue and holder: what one call to Redis can name, and what one shard of a cluster answers for.
+Key = tuple[str, str]
 
 
 class Settler:
-    """Holds what ended until Redis has confirmed it; repeats for as long as that takes."""
+    """Holds what ended until Redis has confirmed it; repeats for as long as that takes.
+
+    Queues do not wait for each other: in a cluster one can be away while others are not.
+    """
 
     def __init__(
         self, broker: WorkerBroker, hooks: PoolHooks, *, settled: Callable[[], None]
@@ -31,15 +38,20 @@ class Settler:
         self._broker = broker
         self._hooks = hooks
         self._settled = settled
-        self._ended: list[Ended] = []
+        self._ended: dict[Key, deque[Ended]] = {}
+        self._under_way: set[Key] = set()
         self._news = asyncio.Event()
         self._is_closing = False
 
     def add(self, lane: Lane, delivery: Delivery, outcome: Outcome) -> None:
         """Take over a job whose handler ended."""
         lane.unsettled[delivery.sequence] = delivery
-        self._ended.append((lane, delivery, outcome))
-        self._news.set()
+        key = (delivery.queue, delivery.holder)
+        ended = self._ended.get(key)
+        if ended is None:
+            ended = self._ended[key] = deque()
+            self._news.set()
+        ended.append((lane, delivery, outcome))
 
     def close(self) -> None:
         """Let :meth:`run` return once everything is settled."""
@@ -48,45 +60,48 @@ class Settler:
 
     async def run(self) -> None:
         """Settle until closed."""
-        while not (self._is_closing and not self._ended):
-            if not self._ended:
-                self._news.clear()
+        async with asyncio.TaskGroup() as tasks:
+            while not (self._is_closing and not self._ended):
                 await self._news.wait()
-                continue
-            batch, self._ended = self._ended[:_MAX_BATCH], self._ended[_MAX_BATCH:]
-            await self._settle(batch)
+                self._news.clear()
+                for key in self._ended.keys() - self._under_way:
+                    self._under_way.add(key)
+                    tasks.create_task(self._settle_queue(key))
 
     async def settle_rest(self) -> None:
         """Settle what is left after :meth:`run` was cut short."""
-        while self._ended:
-            batch, self._ended = self._ended[:_MAX_BATCH], self._ended[_MAX_BATCH:]
-            await self._settle(batch)
+        for key in list(self._ended):
+            await self._settle_queue(key)
 
-    async def _settle(self, batch: Sequence[Ended]) -> None:
-        succeeded: dict[tuple[str, str], list[tuple[Lane, Delivery, Succeeded]]] = defaultdict(list)
-        failed: dict[tuple[str, str], list[tuple[Lane, Delivery, Retried | Snoozed | Died]]] = (
-            defaultdict(list)
-        )
-        released: dict[tuple[str, str], list[tuple[Lane, Delivery]]] = defaultdict(list)
+    async def _settle_queue(self, key: Key) -> None:
+        ended = self._ended[key]
+        try:
+            while ended:
+                await self._settle(key, _take_batch(ended))
+                self._settled()
+            del self._ended[key]
+        finally:
+            self._under_way.discard(key)
+            self._news.set()
+
+    async def _settle(self, key: Key, batch: Sequence[Ended]) -> None:
+        succeeded: list[tuple[Lane, Delivery, Succeeded]] = []
+        failed: list[tuple[Lane, Delivery, Retried | Snoozed | Died]] = []
+        released: list[tuple[Lane, Delivery]] = []
         for lane, delivery, outcome in batch:
-            key = (delivery.queue, delivery.holder)
             match outcome:
                 case Succeeded():
-                    succeeded[key].append((lane, delivery, outcome))
+                    succeeded.append((lane, delivery, outcome))
                 case Released():
-                    released[key].append((lane, delivery))
+                    released.append((lane, delivery))
                 case _:
-                    failed[key].append((lane, delivery, outcome))
-        calls = [
-            *(self._acknowledge(*key, ended) for key, ended in succeeded.items()),
-            *(self._fail(*key, ended) for key, ended in failed.items()),
-            *(self._release(*key, ended) for key, ended in released.items()),
-        ]
-        if len(calls) == 1:
-            await calls[0]
-        else:
-            await asyncio.gather(*calls)
-        self._settled()
+                    failed.append((lane, delivery, outcome))
+        if succeeded:
+            await self._acknowledge(*key, succeeded)
+        if failed:
+            await self._fail(*key, failed)
+        if released:
+            await self._release(*key, released)
 
     async def _acknowledge(
         self, queue: str, holder: str, ended: Sequence[tuple[Lane, Delivery, Succeeded]]
@@ -127,3 +142,14 @@ class Settler:
             del lane.unsettled[delivery.sequence]
             if verdict != "1":
                 self._hooks.write_refused(delivery, lane.name, is_gone=verdict == "g")
+
+
+def _take_batch(ended: deque[Ended]) -> list[Ended]:
+    batch: list[Ended] = []
+    size = 0
+    while ended and len(batch) < _MAX_BATCH and size < _MAX_BATCH_BYTES:
+        batch.append(ended.popleft())
+        outcome = batch[-1][2]
+        if isinstance(outcome, Succeeded) and outcome.result is not None:
+            size += len(outcome.result)
+    return batch

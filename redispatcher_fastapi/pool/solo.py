@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _PAUSE_BETWEEN_TRIES = 1.0
+_LONGEST = 16
 
 
 @dataclass(slots=True)
@@ -12,11 +13,13 @@ class SoloTurn:
     """The state of one process; times are the event loop's.
 
     A job that was lost with its process three times runs in a process that runs nothing else. A
-    busy process asks for the turn to empty itself, so that the others go on; a turn that does not
-    succeed in time passes on.
+    busy process asks for the turn to empty itself, so that the others go on. A turn that does not
+    succeed in time passes on, and this process takes jobs again for as long; its next turn is
+    longer, as there may be no process whose jobs are shorter.
     """
 
-    length: float
+    shortest: float
+    misses: int = 0
     queue: str | None = None
     ends_at: float = 0.0
     next_try_at: float = 0.0
@@ -28,11 +31,19 @@ class SoloTurn:
         if self.queue is not None and now >= self.ends_at:
             self.queue = None
             self.next_try_at = now + self.length
+            self.misses += 1
         return self.queue is not None or self.running is not None
 
-    def may_try(self, now: float) -> bool:
+    @property
+    def length(self) -> float:
+        """How long the next turn lasts, in seconds."""
+        return self.shortest * min(2.0**self.misses, _LONGEST)
+
+    def may_try(self, now: float, *, is_empty: bool) -> bool:
         """Whether it is time to ask for a solo job or a turn."""
-        return self.running is None and now >= self.next_try_at
+        if self.running is not None:
+            return False
+        return is_empty if self.queue is not None else now >= self.next_try_at
 
     def take_turn(self, queue: str, now: float) -> None:
         """Begin to empty this process for a solo job of ``queue``."""
@@ -40,7 +51,7 @@ class SoloTurn:
 
     def begin(self, sequence: int) -> None:
         """Note that a solo job starts."""
-        self.queue, self.running = None, sequence
+        self.queue, self.running, self.misses = None, sequence, 0
 
     def miss(self, now: float) -> None:
         """Note that there was no solo job, or that another process has the turn."""

@@ -27,15 +27,15 @@ async def keep_up(
     very process that lost them.
     """
     while True:
-        next_end, taken = await repeat_until_answered(
-            lambda: broker.upkeep(queues), "look after the queues"
-        )
-        for job in taken:
+        kept = await repeat_until_answered(lambda: broker.upkeep(queues), "look after the queues")
+        for job in kept.taken:
             hooks.job_taken_back(job)
-        if taken:
+        if kept.taken:
             woken()
         # Spread out, so that many pools do not all come at once.
         delay = _INTERVAL * random.uniform(0.5, 1.0)
-        if next_end is not None:
-            delay = min(delay, next_end.total_seconds() + _SHORTEST * random.uniform(1.0, 3.0))
+        if kept.next_end is not None:
+            delay = min(delay, kept.next_end.total_seconds() + _SHORTEST * random.uniform(1.0, 3.0))
+        if kept.has_more:
+            delay = min(delay, _SHORTEST)
         await asyncio.sleep(delay)

@@ -106,9 +106,11 @@ class Worker:
                 await self._finish_settling(settling)
         finally:
             # After an orderly end nothing is left to do here but the leave-taking.
-            await self._cancel_rest()
-            await self._depart()
-            self._heartbeat.stop()
+            try:
+                await self._cancel_rest()
+                await self._depart()
+            finally:
+                self._heartbeat.stop()
 
     async def _claim_until_quiet(self) -> None:
         while not self._quiet.is_set():
@@ -119,7 +121,9 @@ class Worker:
                     await self._renew(claimed.unleased)
                     continue
                 await self._audit.run(self._lanes.values())
-                if claimed.has_solo and self._solo.may_try(self._loop.time()):
+                if claimed.has_solo and self._solo.may_try(
+                    self._loop.time(), is_empty=not self._tasks
+                ):
                     await self._claim_solo(sorted(claimed.has_solo)[0])
             except BrokerError:
                 return  # quiet was asked for while Redis was away
@@ -132,11 +136,16 @@ class Worker:
 
     @property
     def _wants_more(self) -> bool:
-        return any(lane.free and lane.may_have_more for lane in self._lanes.values())
+        return any(lane.may_have_more for lane in self._lanes_to_fill())
 
     @property
     def _is_busy(self) -> bool:
         return bool(self._tasks) or any(lane.unsettled for lane in self._lanes.values())
+
+    def _lanes_to_fill(self) -> list[Lane]:
+        if self._solo.is_reserving(self._loop.time()):
+            return []
+        return [lane for lane in self._lanes.values() if lane.free]
 
     async def _claim(self) -> Claimed:
         """Fill the free slots; with none free, still let due jobs on and pass on the token."""
@@ -179,9 +188,9 @@ class Worker:
 
     async def _wait(self, claimed: Claimed) -> None:
         """Sleep until there is news, or something falls due."""
-        await self._waker.want([lane.queue for lane in self._lanes.values() if lane.free])
+        await self._waker.want([lane.queue for lane in self._lanes_to_fill()])
         seconds = None if claimed.wait is None else claimed.wait.total_seconds() + _TIMER_SLACK
-        if claimed.has_solo:
+        if claimed.has_solo or self._solo.queue is not None:
             seconds = min(seconds or _SOLO_SECONDS, _SOLO_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -233,12 +242,13 @@ class Worker:
             return
         run.is_ended = True
         lane.remove(run)
+        was_reserving = self._solo.is_reserving(self._loop.time())
         self._solo.end(run.delivery.sequence)
         if run.delivery.losses:
             lane.may_have_more = True  # its share of suspects may be waiting
         if outcome is not None:
             self._settler.add(lane, run.delivery, outcome)
-        if lane.may_have_more or self._solo.queue is not None:
+        if lane.may_have_more or was_reserving:
             self._news.set()
 
     async def _cancel_rest(self) -> None:

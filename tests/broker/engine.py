@@ -15,6 +15,7 @@ from redispatcher_fastapi.broker.types import (
     Delivery,
     Died,
     EngineSettings,
+    KeptUp,
     Retried,
     Snoozed,
     Submission,
@@ -123,8 +124,10 @@ class Engine:
         submission = Submission(job_id, ENVELOPE, delay, at, is_chosen_id)
         return await self.sender.send(QUEUE, submission)
 
-    async def publish_many(self, *job_ids: str) -> list[bool]:
-        submissions = [Submission(job_id, ENVELOPE) for job_id in job_ids]
+    async def publish_many(self, *job_ids: str, is_chosen_id: bool = False) -> list[bool]:
+        submissions = [
+            Submission(job_id, ENVELOPE, is_chosen_id=is_chosen_id) for job_id in job_ids
+        ]
         return await self.sender.send_many(QUEUE, submissions)
 
     async def state(self, job_id: str) -> JobState | None:
@@ -140,11 +143,11 @@ class Engine:
         return {state: count for state, count in counts.items() if count}
 
     async def upkeep(self) -> list[TakenBack]:
-        return (
-            await WorkerBroker(self.broker.connections, self.broker.settings, self.clock).upkeep(
-                [QUEUE]
-            )
-        )[1]
+        return (await self.keep_up()).taken
+
+    async def keep_up(self) -> KeptUp:
+        broker = WorkerBroker(self.broker.connections, self.broker.settings, self.clock)
+        return await broker.upkeep([QUEUE])
 
     async def lose(self, process: Process) -> list[TakenBack]:
         """Let the lease of a process end while the others renew, and take back what it held."""

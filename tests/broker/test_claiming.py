@@ -161,6 +161,44 @@ async def test_a_claim_over_several_queues_is_one_call(engine: Engine) -> None:
 async def test_a_lease_is_as_long_as_configured(engine: Engine) -> None:
     process = await engine.process()
 
-    next_end, _ = await process.broker.upkeep([QUEUE])
+    next_end = (await process.broker.upkeep([QUEUE])).next_end
 
     assert next_end == LEASE
+
+
+async def test_a_claim_ends_at_a_megabyte_and_leaves_a_token_for_the_rest(engine: Engine) -> None:
+    process = await engine.process()
+    large = b'{"v":1,"body":{"text":"' + b"x" * 100_000 + b'"}}'
+    submissions = [Submission(f"job-{number}", large) for number in range(40)]
+    await engine.sender.send_many(QUEUE, submissions)
+
+    claims = [await process.claim(100) for _ in range(3)]
+
+    assert [len(claim) for claim in claims] == [16, 16, 8]
+    assert await engine.key("wake") is None
+
+
+async def test_a_suspect_that_was_cancelled_leaves_nothing_behind(engine: Engine) -> None:
+    lost, other = await engine.process(), await engine.process()
+    await engine.publish("a")
+    await lost.claim(1)
+    await engine.lose(lost)
+    await engine.broker.cancel_job(QUEUE, "a")
+
+    assert await other.claim(5) == []
+
+    assert await engine.key("suspects") is None
+    assert await engine.key("ghosts") is None
+
+
+async def test_a_process_that_may_take_no_suspect_leaves_their_token_to_others(
+    engine: Engine,
+) -> None:
+    lost, other = await engine.process(), await engine.process()
+    await engine.publish("a")
+    await lost.claim(1)
+    await engine.lose(lost)
+
+    assert await other.claim(5, suspects=0) == []
+
+    assert await engine.key("wake") == [b"1"]

@@ -85,8 +85,8 @@ async def test_without_dedupe_a_repeated_publish_makes_a_second_job(
         scripts.PUBLISH, "local is_known = known[index] or taken[id]", "local is_known = taken[id]"
     )
 
-    await engine.publish("one")
-    again = await engine.publish("one")
+    await engine.publish("one", is_chosen_id=True)
+    again = await engine.publish("one", is_chosen_id=True)
 
     assert again
     assert await engine.key("ready") == [b"one", b"one"]

@@ -33,26 +33,39 @@ async def test_a_published_job_is_queued_with_its_body(engine: Engine) -> None:
 
 
 async def test_publishing_the_same_id_again_leaves_the_one_job(engine: Engine) -> None:
-    first = await engine.publish("one")
-    again = await engine.publish("one")
+    first = await engine.publish("one", is_chosen_id=True)
+    again = await engine.publish("one", is_chosen_id=True)
 
     assert (first, again) == (True, False)
     assert await engine.key("ready") == [b"one"]
 
 
 async def test_an_id_given_twice_in_one_call_makes_one_job(engine: Engine) -> None:
-    assert await engine.publish_many("one", "one", "two") == [True, False, True]
+    answers = await engine.publish_many("one", "one", "two", is_chosen_id=True)
+
+    assert answers == [True, False, True]
     assert await engine.key("ready") == [b"one", b"two"]
 
 
 async def test_an_id_of_a_running_or_finished_job_makes_no_second_one(engine: Engine) -> None:
     process = await engine.process()
-    await engine.publish("one")
+    await engine.publish("one", is_chosen_id=True)
     delivery = await process.claim_one()
-    while_running = await engine.publish("one")
+    while_running = await engine.publish("one", is_chosen_id=True)
     await process.succeed(delivery)
 
-    assert (while_running, await engine.publish("one")) == (False, False)
+    assert (while_running, await engine.publish("one", is_chosen_id=True)) == (False, False)
+
+
+async def test_an_id_the_library_made_can_only_be_known_from_a_try_that_was_lost(
+    engine: Engine,
+) -> None:
+    # A client of the caller's may repeat by itself: what comes back is then the second answer.
+    first = await engine.publish("made")
+    again = await engine.publish("made")
+
+    assert (first, again) == (True, True)
+    assert await engine.key("ready") == [b"made"]
 
 
 async def test_a_chosen_id_is_remembered_for_a_day_after_its_record_is_gone(engine: Engine) -> None:

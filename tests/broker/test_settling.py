@@ -236,7 +236,8 @@ async def test_dead_jobs_are_forgotten_by_age_and_count(engine: Engine) -> None:
     for name in "abc":
         await engine.publish(name)
         await process.end(await process.claim_one(), Died("rejected", AttemptError("no")))
-        engine.clock.move(seconds=1)
+        engine.clock.move(seconds=15)
+        await process.renew()
     await engine.upkeep()
     by_count = await engine.key("dead")
     engine.clock.move(days=2)
@@ -246,3 +247,50 @@ async def test_dead_jobs_are_forgotten_by_age_and_count(engine: Engine) -> None:
     assert await engine.key("dead") is None
     assert await engine.key("jobs") is None
     assert await engine.redis.keys("*history*") == []
+
+
+async def test_what_is_over_the_bounds_is_forgotten_piece_by_piece_until_nothing_is(
+    engine: Engine,
+) -> None:
+    process = await engine.process()
+    await engine.publish_many(*(f"job-{number}" for number in range(250)))
+    for delivery in await process.claim(250):
+        await process.end(delivery, Died("rejected", AttemptError("no")))
+    engine.clock.move(seconds=15)
+
+    answers = [(await engine.keep_up()).has_more for _ in range(3)]
+
+    assert answers == [True, True, False]
+    assert await engine.counts() == {JobState.DEAD: 2}
+
+
+async def test_a_dead_job_outlives_any_repeated_publish(engine: Engine) -> None:
+    process = await engine.process()
+    for name in "abcd":
+        await engine.publish(name, is_chosen_id=True)
+        await process.end(await process.claim_one(), Died("rejected", AttemptError("no")))
+    await engine.upkeep()
+
+    assert not await engine.publish("a", is_chosen_id=True)
+
+
+async def test_the_history_of_a_job_that_was_redriven_goes_with_its_record(engine: Engine) -> None:
+    process = await engine.process()
+    await engine.publish("a")
+    await process.end(await process.claim_one(), Died("failed", AttemptError("no")))
+    await engine.broker.redrive_job(QUEUE, "a")
+
+    await process.succeed(await process.claim_one())
+
+    assert len((await engine.record("a")).history) == 1
+    assert 0 < await engine.redis.ttl(f"rd:{{{QUEUE}}}:history:a") <= 3600
+
+
+async def test_an_answer_is_remembered_for_as_long_as_its_process_has_a_lease(
+    engine: Engine,
+) -> None:
+    process = await engine.process()
+    await engine.publish("a")
+    await process.succeed(await process.claim_one())
+
+    assert await engine.redis.ttl(f"rd:{{{QUEUE}}}:calls:{process.holder}") == -1

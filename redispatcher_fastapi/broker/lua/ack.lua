@@ -35,7 +35,7 @@ local text = table.concat(answers)
 
 call('HDEL', held, '', unpack(owned))
 if #owned < count then call('HINCRBY', prefix .. 'stats', 'stale', count - #owned) end
-if #owned == 0 then return answer(calls, 'ack', request, text) end
+if #owned == 0 then return answer(prefix, holder, 'ack', request, text) end
 
 local faults = {}
 if call('EXISTS', prefix .. 'faults') == 1 then
@@ -66,4 +66,4 @@ call('HINCRBY', prefix .. 'stats', 'succeeded', #owned)
 if call('LLEN', prefix .. 'succeeded') > tonumber(ARGV[4]) then
   trim(prefix, 'succeeded', 2 * #owned + 8, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
 end
-return answer(calls, 'ack', request, text)
+return answer(prefix, holder, 'ack', request, text)

@@ -9,7 +9,9 @@
 -- Moves    scheduled | retrying -> queued (when due), queued -> running
 -- Repeated with the same holder and sequence it answers with the same jobs.
 
-local PROMOTED_AT_ONCE = 500
+local PROMOTED_AT_ONCE, TAKEN_AT_ONCE = 500, 16
+-- A reply that takes longer than a client waits for it would be repeated, and never arrive.
+local ENOUGH_BYTES = 1048576
 
 local function promote(prefix, container)
   local head = call('ZRANGE', prefix .. container, 0, 0, 'WITHSCORES')
@@ -38,13 +40,14 @@ end
 
 -- Takes ids off a list and adds those that are still to run; returns how many it added.
 local function take(prefix, list, wanted, jobs, ids)
-  local found = 0
-  for _ = 1, 10 do
-    local popped = wanted > found and call('LPOP', prefix .. list, wanted - found)
+  local found, bytes = 0, 0
+  for _ = 1, wanted / TAKEN_AT_ONCE + 10 do
+    local popped = bytes < ENOUGH_BYTES and wanted > found
+      and call('LPOP', prefix .. list, math.min(wanted - found, TAKEN_AT_ONCE))
     if not popped or #popped == 0 then break end
     for index, record in ipairs(call('HMGET', prefix .. 'jobs', unpack(popped))) do
       if record and not is_finished(record) then
-        found = found + 1
+        found, bytes = found + 1, bytes + #record
         ids[#ids + 1] = popped[index]
         jobs[#jobs + 1] = popped[index]
         jobs[#jobs + 1] = record
@@ -87,7 +90,8 @@ local function claim(prefix, holder, wanted, suspects, first)
   local wait = due and math.max(0, due - now) or -1
 
   local jobs, ids, faults, solo, left = {}, {}, {}, 0, 0
-  local has_faults = call('EXISTS', prefix .. 'faults') == 1
+  -- A suspect that was cancelled has no faults any more, and is still to be taken out of its list.
+  local has_faults = call('EXISTS', prefix .. 'faults', prefix .. 'suspects', prefix .. 'solo') > 0
   if wanted > 0 then
     if has_faults and suspects > 0 then
       wanted = wanted - take(prefix, 'suspects', math.min(suspects, wanted), jobs, ids)
@@ -112,8 +116,11 @@ local function claim(prefix, holder, wanted, suspects, first)
     solo, left = call('LLEN', prefix .. 'solo'), call('LLEN', prefix .. 'suspects')
   end
   -- Suspects this process may not take would wake it again and again; whoever ends one claims by itself.
-  if #ids == 0 then left = 0 end
-  if left + call('LLEN', prefix .. 'ready') > 0 then wake(prefix) else call('DEL', prefix .. 'wake') end
+  if (#ids > 0 and left or 0) + call('LLEN', prefix .. 'ready') > 0 then
+    wake(prefix)
+  elseif left == 0 then
+    call('DEL', prefix .. 'wake')
+  end
   return {1, wait, solo, jobs, faults, stamp}
 end
 

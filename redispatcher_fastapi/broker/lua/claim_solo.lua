@@ -6,17 +6,18 @@
 -- ARGV[4]  '1' when the process runs nothing at all
 -- ARGV[5]  how long a turn lasts, in milliseconds
 --
--- Returns  {1, id, record, faults, token} a delivery; {2} the turn; {0} nothing
+-- Returns  {1, id, record, faults, token} a delivery; {2} the turn; {0} nothing. A turn that has ended, or that
+--          somebody has, is not given: whoever could not empty itself in time lets others try.
 -- Moves    queued -> running
 
 local prefix, holder, sequence = KEYS[1], ARGV[2], ARGV[3]
-local calls, held = prefix .. 'calls:' .. holder, prefix .. 'held:' .. holder
+local calls, held, turn = prefix .. 'calls:' .. holder, prefix .. 'held:' .. holder, holder .. ',' .. sequence
 if not call('ZSCORE', prefix .. 'leases', holder) then return {0} end
 if ARGV[4] ~= '1' then
   if call('LLEN', prefix .. 'solo') == 0 then return {0} end
   call('HDEL', held, '')
-  local turn = call('SET', prefix .. 'turn', holder, 'NX', 'PX', ARGV[5])
-  return {(turn or call('GET', prefix .. 'turn') == holder) and 2 or 0}
+  local is_given = call('SET', prefix .. 'turn', turn, 'NX', 'PX', ARGV[5])
+  return {(is_given or call('GET', prefix .. 'turn') == turn) and 2 or 0}
 end
 
 if call('HGET', calls, 'claim') == sequence then
@@ -27,7 +28,7 @@ if call('HGET', calls, 'claim') == sequence then
     end
   end
 end
-if call('GET', prefix .. 'turn') == holder then call('DEL', prefix .. 'turn') end
+end_turn(prefix, holder)
 for _ = 1, 100 do
   local id = call('LPOP', prefix .. 'solo')
   if not id then return {0} end

@@ -14,7 +14,7 @@ for index, prefix in ipairs(KEYS) do
     call('ZREM', prefix .. 'leases', holder)
     call('DEL', prefix .. 'calls:' .. holder)
     if call('ZCARD', prefix .. 'leases') == 1 then call('ZREM', prefix .. 'leases', '') end
-    if call('GET', prefix .. 'turn') == holder then call('DEL', prefix .. 'turn') end
+    end_turn(prefix, holder)
     out[index] = 1
   end
 end

@@ -53,4 +53,4 @@ for index, outcome in ipairs(answers) do
     end
   end
 end
-return answer(calls, 'fail', request, table.concat(answers))
+return answer(prefix, holder, 'fail', request, table.concat(answers))

@@ -67,6 +67,12 @@ local function put_off(prefix, container, id, due)
   if not head[2] or due < tonumber(head[2]) then wake(prefix) end
 end
 
+-- Ends the turn to empty itself that a holder may have; its value is `<holder>,<sequence>`.
+local function end_turn(prefix, holder)
+  local turn = call('GET', prefix .. 'turn')
+  if turn and string.match(turn, '^[^,]*') == holder then call('DEL', prefix .. 'turn') end
+end
+
 local function announce(prefix, id)
   if call('SREM', prefix .. 'watched', id) == 1 then call('PUBLISH', prefix .. 'finished', id) end
 end
@@ -105,10 +111,10 @@ local function add_attempt(prefix, id, attempt)
 end
 
 -- Forgets the oldest finished jobs of one order: those too old, and those too many that are old enough to
--- no longer matter to a repeated publish. Looks at `budget` of them at the most.
+-- no longer matter to a repeated publish. Looks at `budget` of them at the most, and tells whether it used it up.
 local function trim(prefix, order, budget, max_count, max_age, min_age, memory)
   local ids = call('LRANGE', prefix .. order, 0, budget - 1)
-  if #ids == 0 then return end
+  if #ids == 0 then return false end
   local excess = call('LLEN', prefix .. order) - max_count
   local records = call('HMGET', prefix .. 'jobs', unpack(ids))
   local passed, forgotten = 0, {}
@@ -122,12 +128,13 @@ local function trim(prefix, order, budget, max_count, max_age, min_age, memory)
     end
     passed = passed + 1
   end
-  if passed == 0 then return end
+  if passed == 0 then return false end
   call('LPOP', prefix .. order, passed)
   if #forgotten > 0 then
     call('HDEL', prefix .. 'jobs', unpack(forgotten))
     for index, id in ipairs(forgotten) do remember(prefix, id, records[index], memory) end
   end
+  return passed == budget
 end
 
 -- Notices an outage or a step of the clock: then nobody could renew, so every lease begins anew.
@@ -143,10 +150,11 @@ local function observe(prefix, lease)
   call('ZADD', leases, stamp, '')
 end
 
--- Remembers the answer to a call that must not be carried out twice; for as long as it could be repeated,
--- as the holder may be one that Redis has forgotten and nobody will ever clear up after.
-local function answer(calls, operation, request, text)
+-- Remembers the answer to a call that must not be carried out twice. Nobody clears up after a holder that
+-- Redis has forgotten: then it is remembered for as long as a call is likely to be repeated.
+local function answer(prefix, holder, operation, request, text)
+  local calls = prefix .. 'calls:' .. holder
   call('HSET', calls, operation, request, operation .. ':answer', text)
-  call('PEXPIRE', calls, 600000)
+  if not call('ZSCORE', prefix .. 'leases', holder) then call('PEXPIRE', calls, 600000) end
   return text
 end

@@ -14,6 +14,8 @@ if not body then return 0 end
 call('ZREM', prefix .. 'dead', id)
 call('HSET', prefix .. 'jobs', id, body)
 call('PERSIST', prefix .. 'history:' .. id)
+-- Whoever ends a job that has faults lets its history expire.
+call('HSET', prefix .. 'faults', id, '0,0,0')
 call('RPUSH', prefix .. 'ready', id)
 call('HINCRBY', prefix .. 'stats', 'redriven', 1)
 wake(prefix)

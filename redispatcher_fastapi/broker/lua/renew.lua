@@ -15,7 +15,10 @@ for index, prefix in ipairs(KEYS) do
   if was_given_up then
     out[index] = -1
   else
-    call('ZADD', prefix .. 'leases', int(now + lease), holder)
+    -- With a new lease there is somebody to clear up after, see `answer`.
+    if call('ZADD', prefix .. 'leases', int(now + lease), holder) == 1 then
+      call('PERSIST', prefix .. 'calls:' .. holder)
+    end
     out[index] = call('HLEN', prefix .. 'held:' .. holder)
   end
 end

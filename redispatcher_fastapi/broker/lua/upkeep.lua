@@ -8,10 +8,10 @@
 -- ARGV[9]  how many chosen ids are remembered
 --
 -- Returns  per queue: milliseconds until the next lease ends (-1: none runs), {id, losses, 'lost' | 'dead', …} of
---          the jobs taken back
+--          the jobs taken back, 1 when there may be more to forget
 -- Moves    running -> queued | dead
 
-local TRIMMED_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 2, 9
+local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 2, 9
 local lease = tonumber(ARGV[2])
 local finished_count, finished_age, finished_min = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local memory, dead_count, dead_age = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -50,8 +50,14 @@ local function take_back(prefix, holder, report)
   end
 end
 
-local function forget_dead(prefix, ids)
-  if #ids == 0 then return end
+-- Forgets up to `count` of the longest dead that died before `latest`, and long enough ago to no longer matter to
+-- a repeated publish; tells whether there may be more.
+local function forget_dead(prefix, latest, count)
+  local budget = math.min(count, FORGOTTEN_AT_ONCE)
+  if budget <= 0 then return false end
+  latest = math.min(latest, now - finished_min)
+  local ids = call('ZRANGEBYSCORE', prefix .. 'dead', '-inf', '(' .. int(latest), 'LIMIT', 0, budget)
+  if #ids == 0 then return false end
   local records = call('HMGET', prefix .. 'jobs', unpack(ids))
   call('ZREM', prefix .. 'dead', unpack(ids))
   for index, id in ipairs(ids) do
@@ -61,6 +67,16 @@ local function forget_dead(prefix, ids)
       remember(prefix, id, records[index], memory)
     end
   end
+  return #ids == FORGOTTEN_AT_ONCE
+end
+
+-- Forgets up to `count` of the remembered ids that end first, until `latest`; tells whether there may be more.
+local function forget_ids(prefix, latest, count)
+  local budget = math.min(count, IDS_AT_ONCE)
+  if budget <= 0 then return false end
+  local ids = call('ZRANGEBYSCORE', prefix .. 'remembered', '-inf', latest, 'LIMIT', 0, budget)
+  if #ids > 0 then call('ZREM', prefix .. 'remembered', unpack(ids)) end
+  return #ids == IDS_AT_ONCE
 end
 
 local out = {}
@@ -73,21 +89,18 @@ for index, prefix in ipairs(KEYS) do
       taken = taken + 1
     end
   end
-  trim(prefix, 'succeeded', TRIMMED_AT_ONCE, finished_count, finished_age, finished_min, memory)
-  trim(prefix, 'cancelled', TRIMMED_AT_ONCE, finished_count, finished_age, finished_min, memory)
-  forget_dead(prefix, call('ZRANGEBYSCORE', prefix .. 'dead', '-inf', '(' .. int(now - dead_age), 'LIMIT', 0, TRIMMED_AT_ONCE))
-  local excess = math.min(call('ZCARD', prefix .. 'dead') - dead_count, TRIMMED_AT_ONCE)
-  if excess > 0 then forget_dead(prefix, call('ZRANGE', prefix .. 'dead', 0, excess - 1)) end
-  local expired = call('ZRANGEBYSCORE', prefix .. 'remembered', '-inf', stamp, 'LIMIT', 0, TRIMMED_AT_ONCE)
-  if #expired > 0 then call('ZREM', prefix .. 'remembered', unpack(expired)) end
-  excess = math.min(call('ZCARD', prefix .. 'remembered') - tonumber(ARGV[9]), TRIMMED_AT_ONCE)
-  if excess > 0 then call('ZREMRANGEBYRANK', prefix .. 'remembered', 0, excess - 1) end
+  local has_more = trim(prefix, 'succeeded', FORGOTTEN_AT_ONCE, finished_count, finished_age, finished_min, memory)
+  has_more = trim(prefix, 'cancelled', FORGOTTEN_AT_ONCE, finished_count, finished_age, finished_min, memory) or has_more
+  has_more = forget_dead(prefix, now - dead_age, FORGOTTEN_AT_ONCE) or has_more
+  has_more = forget_dead(prefix, now, call('ZCARD', prefix .. 'dead') - dead_count) or has_more
+  has_more = forget_ids(prefix, stamp, IDS_AT_ONCE) or has_more
+  has_more = forget_ids(prefix, '+inf', call('ZCARD', prefix .. 'remembered') - tonumber(ARGV[9])) or has_more
 
   local next_end = -1
   local leases = call('ZRANGE', prefix .. 'leases', 0, 1, 'WITHSCORES')
   for at = 1, #leases, 2 do
     if leases[at] ~= '' then next_end = math.max(0, tonumber(leases[at + 1]) - now) end
   end
-  out[index] = {next_end, report}
+  out[index] = {next_end, report, has_more and 1 or 0}
 end
 return out
