@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -26,7 +27,11 @@ from redispatcher_fastapi import (
     RetryPolicy,
     Snooze,
 )
+from redispatcher_fastapi.broker.broker import Broker
+from redispatcher_fastapi.broker.connection import Connections
+from redispatcher_fastapi.broker.sending import DirectSender
 from redispatcher_fastapi.keys import InvalidNameError
+from redispatcher_fastapi.publisher import Publisher
 from tests.pool.running import PATIENCE, running_pool
 from tests.waiting import wait_until
 
@@ -355,6 +360,43 @@ async def test_what_does_not_finish_in_time_is_given_back_uncharged(redis_dsn: s
     assert given_back is not None
     assert (given_back.state, given_back.attempts) == (JobState.QUEUED, 0)
     assert attempts == [1, 1]
+
+
+async def test_no_lease_outlives_a_run_that_is_cancelled_again_while_it_ends(
+    redis_dsn: str,
+) -> None:
+    is_running, may_end = asyncio.Event(), asyncio.Event()
+
+    class Stubborn(BaseConsumer):
+        QUEUE = "stubborn"
+
+        class Message(BaseConsumer.Message):
+            pass
+
+        async def process_message(self, message: Message) -> None:
+            is_running.set()
+            while not may_end.is_set():
+                with suppress(asyncio.CancelledError):
+                    await may_end.wait()
+
+    def heartbeats() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name == "redispatcher-heartbeat"]
+
+    config = RedispatcherConfig(redis_dsn=redis_dsn, consumers=[Stubborn])
+    async with Connections(config.dsn) as connections:
+        broker = Broker(connections, config.engine_settings())
+        publisher = Publisher(Stubborn, DirectSender(connections.publisher), max_message_bytes=1000)
+        await publisher.publish(Stubborn.Message())
+        run = asyncio.create_task(ConsumerPool(config, broker=broker).run())
+        await is_running.wait()
+        assert len(heartbeats()) == 1
+
+        while not run.done():
+            run.cancel()
+            await asyncio.wait([run], timeout=0.05)
+
+        await wait_until(lambda: heartbeats() == [])
+        may_end.set()
 
 
 async def test_a_burst_ends_when_nothing_is_left_to_run_now(redis_dsn: str) -> None:

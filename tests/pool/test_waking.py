@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from redispatcher_fastapi import BaseConsumer, ConsumerConfig, JobState
+from redispatcher_fastapi.broker.connection import Connections
+from redispatcher_fastapi.broker.waking import WakeUp
+from redispatcher_fastapi.dsn import parse_dsn
 from tests.pool.running import PATIENCE, RunningPool, running_pool
 from tests.servers import RedisServer, RedisServers
 from tests.waiting import wait_until
@@ -100,6 +103,40 @@ async def test_a_lane_that_becomes_free_is_waited_for_again(server: RedisServer)
 
         # The pool blocks for 5 s at a time: it would take longer if it still waited for Quick.
         await second.result(timedelta(seconds=4))
+
+
+async def test_a_connection_that_breaks_while_the_pool_is_full_delays_nothing(
+    server: RedisServer,
+) -> None:
+    async with Connections(parse_dsn(server.dsn)) as connections:
+        redis: Any = connections.publisher
+        is_woken = asyncio.Event()
+        waker = WakeUp(connections, ["quick"], woken=is_woken.set)
+
+        async def find_blocked() -> list[str]:
+            return [each["id"] for each in await redis.client_list() if each["cmd"] == "blpop"]
+
+        async def is_blocked() -> bool:
+            return bool(await find_blocked())
+
+        async with asyncio.TaskGroup() as tasks:
+            (wait,) = [tasks.create_task(wait) for wait in waker.waits()]
+            await waker.want(["quick"])
+            await wait_until(is_blocked)
+            await waker.want([])
+            for blocked in await find_blocked():
+                await redis.client_kill_filter(_id=blocked)
+            await is_woken.wait()
+            # It must not block again yet, on anything that no token comes to.
+            with pytest.raises(AssertionError):
+                await wait_until(is_blocked, timeout=timedelta(milliseconds=300))
+            await waker.want(["quick"])
+            await wait_until(is_blocked)
+            is_woken.clear()
+            await redis.lpush("rd:{quick}:wake", "1")
+            async with asyncio.timeout(3):
+                await is_woken.wait()
+            wait.cancel()
 
 
 @pytest.mark.slow
