@@ -1,4 +1,4 @@
-"""Waits for work without polling: blocks on the wake-up tokens of the queues."""
+"""Waits for work without polling: blocks on the wake-up tokens of queues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.keys import poke_key, queue_prefix, wake_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from redispatcher_fastapi.broker.connection import Connections
 
@@ -30,7 +30,7 @@ _POKE_LIFETIME = timedelta(seconds=10)
 
 
 class WakeUp:
-    """One blocked connection for all queues of a process; in a cluster, one for each.
+    """One connection that blocks on the tokens of some queues, which one server has.
 
     A token says only that it is worth claiming: losing one never loses a job.
     """
@@ -38,28 +38,7 @@ class WakeUp:
     def __init__(
         self, connections: Connections, queues: Sequence[str], *, woken: Callable[[], None]
     ) -> None:
-        groups = [[queue] for queue in queues] if connections.is_cluster else [list(queues)]
-        self._waits = [_Wait(connections, group, woken) for group in groups]
-
-    def waits(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what has to run, each until cancelled, for the wake-ups to come."""
-        return [wait.run() for wait in self._waits]
-
-    async def want(self, queues: Collection[str]) -> None:
-        """Ask to be woken once, by a token of one of these queues.
-
-        A process that is full must not wait for tokens: it would take them from idle ones.
-        """
-        for wait in self._waits:
-            await wait.want(frozenset(queues))
-
-
-class _Wait:
-    def __init__(
-        self, connections: Connections, queues: Sequence[str], woken: Callable[[], None]
-    ) -> None:
         self._connections = connections
-        self._queues = frozenset(queues)
         self._woken = woken
         self._is_wanted = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
@@ -68,8 +47,12 @@ class _Wait:
         self._name = new_holder_id()
         self._poke = poke_key(self._place, self._name)
 
-    async def want(self, queues: frozenset[str]) -> None:
-        self._wanted = queues & self._queues
+    async def want(self, queues: Collection[str]) -> None:
+        """Ask to be woken once, by a token of one of these queues.
+
+        A process that is full must not wait for tokens: it would take them from idle ones.
+        """
+        self._wanted = frozenset(queues)
         if not self._blocked_on:
             if self._wanted:
                 self._is_wanted.set()
@@ -83,6 +66,7 @@ class _Wait:
                 )
 
     async def run(self) -> None:
+        """Wait for tokens until cancelled."""
         client: Any = self._connections.blocking()
         failures = 0
         try:

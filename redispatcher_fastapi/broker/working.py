@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,11 +47,13 @@ Verdict = Literal["1", "s", "g"]
 
 
 class WorkerBroker:
-    """One round trip per method; every call may be repeated with equal arguments."""
+    """One round trip per method; every call may be repeated with equal arguments.
+
+    The queues of one call must be on one server: in a cluster, call for each by itself.
+    """
 
     def __init__(self, connections: Connections, settings: EngineSettings, clock: Clock) -> None:
         self._client = connections.worker
-        self._splits_queues = connections.is_cluster
         self._clock = clock
         self._lease = to_milliseconds(settings.lease)
         min_age = max(2 * settings.publish_timeout, timedelta(0))
@@ -77,7 +78,7 @@ class WorkerBroker:
         arguments: list[Argument] = []
         for want in wants:
             arguments += (want.holder, want.count, want.suspects, want.first_sequence)
-        replies = await self._run(CLAIM, [want.queue for want in wants], [], arguments)
+        replies = await self._run(CLAIM, [want.queue for want in wants], arguments)
         claimed = Claimed()
         for want, (status, wait, solo, jobs, faults, time) in zip(wants, replies, strict=True):
             if not status:
@@ -120,22 +121,16 @@ class WorkerBroker:
 
     async def renew(self, holders: Mapping[str, str]) -> dict[str, int | None]:
         """Extend the leases; return how many jobs each holds, ``None`` when given up."""
-        replies = await self._run(RENEW, list(holders), [self._lease], list(holders.values()))
+        replies = await self._run(RENEW, list(holders), [self._lease, *holders.values()])
         return _renewed(holders, replies)
 
     def renew_blocking(
         self, client: BlockingClient, holders: Mapping[str, str]
     ) -> dict[str, int | None]:
         """Do the same from a thread with a client of its own."""
-        arguments: list[Argument] = [self._now(), self._lease]
-        if self._splits_queues:
-            replies = [
-                RENEW.run_blocking(client, [queue_prefix(queue)], [*arguments, holder])[0]
-                for queue, holder in holders.items()
-            ]
-        else:
-            prefixes = [queue_prefix(queue) for queue in holders]
-            replies = RENEW.run_blocking(client, prefixes, [*arguments, *holders.values()])
+        prefixes = [queue_prefix(queue) for queue in holders]
+        arguments: list[Argument] = [self._now(), self._lease, *holders.values()]
+        replies = RENEW.run_blocking(client, prefixes, arguments)
         return _renewed(holders, replies)
 
     def next_request(self) -> int:
@@ -185,7 +180,7 @@ class WorkerBroker:
 
     async def depart(self, holders: Mapping[str, str]) -> None:
         """End the lease on every queue where nothing is held any more."""
-        await self._run(DEPART, list(holders), [], list(holders.values()))
+        await self._run(DEPART, list(holders), list(holders.values()))
 
     async def read_held(self, queue: str, holder: str) -> list[Delivery]:
         """Return what Redis thinks a process holds, without the messages."""
@@ -197,7 +192,7 @@ class WorkerBroker:
 
     async def upkeep(self, queues: Sequence[str]) -> KeptUp:
         """Take back what lost processes held; forget a piece of what was kept long enough."""
-        replies = await self._run(UPKEEP, queues, [self._lease, *self._retention], [])
+        replies = await self._run(UPKEEP, queues, [self._lease, *self._retention])
         kept = KeptUp()
         for queue, (lease_end, report, has_more) in zip(queues, replies, strict=True):
             if lease_end >= 0:
@@ -212,28 +207,11 @@ class WorkerBroker:
         return kept
 
     async def _run(
-        self,
-        script: Script,
-        queues: Sequence[str],
-        shared: list[Argument],
-        per_queue: list[Argument],
+        self, script: Script, queues: Sequence[str], arguments: Sequence[Argument]
     ) -> list[Any]:
-        """Run over all queues at once; in a cluster, where they live apart, over each."""
-        head: list[Argument] = [self._now(), *shared]
-        if not self._splits_queues or len(queues) == 1:
-            prefixes = [queue_prefix(queue) for queue in queues]
-            replies: list[Any] = await script.run(self._client, prefixes, head + per_queue)
-            return replies
-        width = len(per_queue) // len(queues)
-        calls = (
-            script.run(
-                self._client,
-                [queue_prefix(queue)],
-                head + per_queue[index * width : (index + 1) * width],
-            )
-            for index, queue in enumerate(queues)
-        )
-        return [reply[0] for reply in await asyncio.gather(*calls)]
+        prefixes = [queue_prefix(queue) for queue in queues]
+        replies: list[Any] = await script.run(self._client, prefixes, [self._now(), *arguments])
+        return replies
 
     def _now(self) -> Argument:
         now = self._clock.now()

@@ -10,7 +10,7 @@ from redispatcher_fastapi.broker.retrying import repeat_until_answered
 from redispatcher_fastapi.broker.types import Released, Succeeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from redispatcher_fastapi.broker.types import Delivery, Died, Outcome, Retried, Snoozed
     from redispatcher_fastapi.broker.working import WorkerBroker
@@ -68,10 +68,11 @@ class Settler:
                     self._under_way.add(key)
                     tasks.create_task(self._settle_queue(key))
 
-    async def settle_rest(self) -> None:
-        """Settle what is left after :meth:`run` was cut short."""
+    async def settle_rest(self, queues: Collection[str]) -> None:
+        """Settle what is left of some queues after :meth:`run` was cut short."""
         for key in list(self._ended):
-            await self._settle_queue(key)
+            if key[0] in queues:
+                await self._settle_queue(key)
 
     async def _settle_queue(self, key: Key) -> None:
         ended = self._ended[key]

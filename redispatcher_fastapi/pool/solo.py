@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from redispatcher_fastapi.broker.types import Delivery
 
 _PAUSE_BETWEEN_TRIES = 1.0
 _LONGEST = 16
@@ -23,8 +27,8 @@ class SoloTurn:
     queue: str | None = None
     ends_at: float = 0.0
     next_try_at: float = 0.0
-    #: The sequence of the solo job that is running.
-    running: int | None = None
+    #: The solo job that is running.
+    running: Delivery | None = None
 
     def is_reserving(self, now: float) -> bool:
         """Whether this process must not take anything else."""
@@ -49,16 +53,16 @@ class SoloTurn:
         """Begin to empty this process for a solo job of ``queue``."""
         self.queue, self.ends_at = queue, now + self.length
 
-    def begin(self, sequence: int) -> None:
+    def begin(self, delivery: Delivery) -> None:
         """Note that a solo job starts."""
-        self.queue, self.running, self.misses = None, sequence, 0
+        self.queue, self.running, self.misses = None, delivery, 0
 
     def miss(self, now: float) -> None:
         """Note that there was no solo job, or that another process has the turn."""
         self.queue = None
         self.next_try_at = now + _PAUSE_BETWEEN_TRIES
 
-    def end(self, sequence: int) -> None:
+    def end(self, delivery: Delivery) -> None:
         """Note that a job ended; the process is free again if it was the solo job."""
-        if self.running == sequence:
+        if self.running is delivery:
             self.running = None

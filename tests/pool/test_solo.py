@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from redispatcher_fastapi import BaseConsumer, ConsumerConfig, Job, JobState
+from redispatcher_fastapi.broker.types import Delivery
 from redispatcher_fastapi.pool.solo import SoloTurn
 from tests.pool.running import PATIENCE, RunningPool, running_pool
 from tests.servers import RedisServer, RedisServers
@@ -147,7 +148,7 @@ def test_a_turn_that_does_not_succeed_passes_on_and_the_next_one_is_longer() -> 
     assert solo.length == 20.0
     solo.take_turn("work", now=130.0)
     assert solo.is_reserving(149.0)
-    solo.begin(1)
+    solo.begin(Delivery("work", "a", "holder", 1, "1,1*", b"", 0))
     assert solo.length == 10.0
 
 

@@ -120,7 +120,7 @@ async def test_a_connection_that_breaks_while_the_pool_is_full_delays_nothing(
             return bool(await find_blocked())
 
         async with asyncio.TaskGroup() as tasks:
-            (wait,) = [tasks.create_task(wait) for wait in waker.waits()]
+            wait = tasks.create_task(waker.run())
             await waker.want(["quick"])
             await wait_until(is_blocked)
             await waker.want([])

@@ -1,0 +1,192 @@
+"""Claims jobs into the free slots of some lanes, and waits without polling while there are none."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from redispatcher_fastapi.broker.retrying import repeat_until_answered
+from redispatcher_fastapi.broker.types import Want
+from redispatcher_fastapi.broker.waking import WakeUp
+from redispatcher_fastapi.errors import BrokerError
+from redispatcher_fastapi.pool.audit import Audit
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from redispatcher_fastapi.broker.connection import Connections
+    from redispatcher_fastapi.broker.types import Claimed, Delivery
+    from redispatcher_fastapi.broker.working import WorkerBroker
+    from redispatcher_fastapi.pool.lanes import Lane
+    from redispatcher_fastapi.pool.solo import SoloTurn
+
+_SOLO_SECONDS = 1.0
+#: What is due in a millisecond is not due yet; a timer that fires early would only ask twice.
+_TIMER_SLACK = 0.001
+
+
+class Runner(Protocol):
+    """What a claimer needs of the process it claims for."""
+
+    solo: SoloTurn
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no handler runs."""
+        ...
+
+    def start(self, lane: Lane, delivery: Delivery) -> None:
+        """Run a job."""
+        ...
+
+    def give_up(self, lane: Lane) -> None:
+        """Take a new identity, as the old one has lost its lease."""
+        ...
+
+    def note_drained(self, claimer: Claimer) -> None:
+        """Take in that a claim found nothing."""
+        ...
+
+
+class Claimer:
+    """Fills the lanes whose queues answer together: in a cluster, each queue answers alone."""
+
+    def __init__(
+        self,
+        broker: WorkerBroker,
+        connections: Connections,
+        lanes: Sequence[Lane],
+        *,
+        runner: Runner,
+        quiet: asyncio.Event,
+    ) -> None:
+        self._broker = broker
+        self._lanes = {lane.queue: lane for lane in lanes}
+        self._runner = runner
+        self._quiet = quiet
+        self._news = asyncio.Event()
+        self._next_sequence = 1
+        self._waker = WakeUp(connections, list(self._lanes), woken=self._news.set)
+        self._audit = Audit(broker)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def queues(self) -> list[str]:
+        return list(self._lanes)
+
+    def wake(self) -> None:
+        """Claim again: there may be work, or room for it."""
+        self._news.set()
+
+    def wait_for_tokens(self) -> Coroutine[Any, Any, None]:
+        """Return what has to run, until cancelled, for this process to be woken by others."""
+        return self._waker.run()
+
+    async def run(self) -> None:
+        """Claim until it is time to be quiet."""
+        while not self._quiet.is_set():
+            self._news.clear()
+            try:
+                claimed = await self._claim()
+                if claimed.unleased:
+                    await self._renew(claimed.unleased)
+                    continue
+                await self._audit.run(self._lanes.values())
+                solo = self._runner.solo
+                if claimed.has_solo and solo.may_try(
+                    self._loop.time(), is_empty=self._runner.is_empty
+                ):
+                    await self._claim_solo(sorted(claimed.has_solo)[0])
+            except BrokerError:
+                return  # quiet was asked for while Redis was away
+            if any(lane.may_have_more for lane in self._lanes_to_fill()):
+                await asyncio.sleep(0)
+                continue
+            if not claimed.has_solo:
+                self._runner.note_drained(self)
+            await self._wait(claimed)
+
+    def apply_renewal(self, holders: Mapping[str, str], answers: Mapping[str, int | None]) -> None:
+        """Take in what Redis answered to a renewal under these holders."""
+        for queue, held in answers.items():
+            lane = self._lanes[queue]
+            if lane.holder != holders[queue]:
+                continue
+            if held is not None:
+                self._audit.note(lane, held)
+            else:
+                self._runner.give_up(lane)
+                self._news.set()
+
+    async def depart(self) -> None:
+        """Give back what Redis still sees here, and end the leases."""
+        for lane in self._lanes.values():
+            await self._audit.give_back_strays(lane)
+        await self._broker.depart(self.holders())
+
+    def holders(self) -> dict[str, str]:
+        """Return under which identity each queue's jobs are held; any thread may ask."""
+        return {queue: lane.holder for queue, lane in self._lanes.items()}
+
+    def _lanes_to_fill(self) -> list[Lane]:
+        if self._runner.solo.is_reserving(self._loop.time()):
+            return []
+        return [lane for lane in self._lanes.values() if lane.free]
+
+    async def _claim(self) -> Claimed:
+        """Fill the free slots; with none free, still let due jobs on and pass on the token."""
+        is_reserved = self._runner.solo.is_reserving(self._loop.time())
+        wants: list[Want] = []
+        for lane in self._lanes.values():
+            want = lane.want(self._next_sequence, is_reserved=is_reserved)
+            self._next_sequence += want.count
+            wants.append(want)
+        claimed = await repeat_until_answered(
+            lambda: self._broker.claim(wants), "claim jobs", stop=self._quiet
+        )
+        got = dict.fromkeys(self._lanes, 0)
+        for delivery in claimed.deliveries:
+            got[delivery.queue] += 1
+            self._runner.start(self._lanes[delivery.queue], delivery)
+        for want in wants:
+            if want.count:
+                self._lanes[want.queue].may_have_more = got[want.queue] == want.count
+        return claimed
+
+    async def _claim_solo(self, queue: str) -> None:
+        """Run a job that must be alone if nothing else runs, or take the turn to become empty."""
+        lane, solo = self._lanes[queue], self._runner.solo
+        want = Want(queue, lane.holder, 1, self._next_sequence)
+        self._next_sequence += 1
+        is_empty = self._runner.is_empty
+        answer = await repeat_until_answered(
+            lambda: self._broker.claim_solo(want, is_empty=is_empty, turn=solo.length),
+            "claim a job that must run alone",
+            stop=self._quiet,
+        )
+        if answer == "turn":
+            solo.take_turn(queue, self._loop.time())
+        elif answer is None:
+            solo.miss(self._loop.time())
+        else:
+            solo.begin(answer)
+            self._runner.start(lane, answer)
+
+    async def _wait(self, claimed: Claimed) -> None:
+        """Sleep until there is news, or something falls due."""
+        await self._waker.want([lane.queue for lane in self._lanes_to_fill()])
+        seconds = None if claimed.wait is None else claimed.wait.total_seconds() + _TIMER_SLACK
+        if claimed.has_solo or self._runner.solo.queue is not None:
+            seconds = min(seconds or _SOLO_SECONDS, _SOLO_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    async def _renew(self, queues: Iterable[str]) -> None:
+        holders = {queue: self._lanes[queue].holder for queue in queues}
+        answers = await repeat_until_answered(
+            lambda: self._broker.renew(holders), "renew leases", stop=self._quiet
+        )
+        self.apply_renewal(holders, answers)
