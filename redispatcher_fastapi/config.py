@@ -130,6 +130,8 @@ class RedispatcherConfig(_Configuration):
     publish_timeout: timedelta = Field(default=_DEFAULTS.publish_timeout, gt=timedelta())
     #: The largest message, with its headers, that can be published.
     max_message_bytes: int = Field(default=262_144, ge=1, le=512 * 1024 * 1024)
+    #: The largest result that is kept.
+    max_result_bytes: int = Field(default=1024 * 1024, ge=1, le=256 * 1024 * 1024)
     #: How many jobs may wait in one queue.
     max_queue_length: int = Field(default=_DEFAULTS.max_queue_length, ge=1)
     #: How long succeeded and cancelled jobs are remembered: at least twice ``publish_timeout``,
@@ -155,6 +157,7 @@ class RedispatcherConfig(_Configuration):
             grace_period: timedelta = ...,
             publish_timeout: timedelta = ...,
             max_message_bytes: int = ...,
+            max_result_bytes: int = ...,
             max_queue_length: int = ...,
             finished_max_age: timedelta = ...,
             finished_max_count: int = ...,

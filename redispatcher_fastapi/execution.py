@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition
 
 
+MAX_RESULT_BYTES = 1024 * 1024
+
+
 class Dependencies(Protocol):
     """Provides what ``process_message`` depends on, afresh for each run."""
 
@@ -44,6 +47,7 @@ class Execution:
     dependencies: Dependencies | None = None
     threads: CapacityLimiter | None = None
     random: Callable[[], float] = random.random
+    max_result_bytes: int = MAX_RESULT_BYTES
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Return what becomes of the job.
@@ -76,6 +80,14 @@ class Execution:
             encoded = definition.encode_result(result)
         except BaseException as error:  # so may a serializer; the work is done, and not done again
             return Died("result_not_serializable", describe_error(error))
+        if encoded is not None and len(encoded) > self.max_result_bytes:
+            # Redis would refuse it, or take so long that nobody waits for its answer.
+            message = (
+                f"What it returned takes {len(encoded)} bytes, more than the limit of "
+                f"{self.max_result_bytes}: store it elsewhere and return a reference to it, or "
+                "raise max_result_bytes."
+            )
+            return Died("result_too_large", AttemptError(message))
         return Succeeded(encoded, definition.result_ttl)
 
     def fail(self, delivery: Delivery, error: BaseException) -> Outcome:

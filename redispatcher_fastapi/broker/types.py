@@ -118,7 +118,8 @@ class Died:
     """The job will not run again by itself.
 
     ``reason`` is one of ``failed`` (no attempts left), ``rejected``, ``undecodable``,
-    ``unknown_version``, ``invalid_message``, ``result_not_serializable``, ``worker_lost``.
+    ``unknown_version``, ``invalid_message``, ``result_not_serializable``, ``result_too_large``,
+    ``worker_lost``.
     """
 
     reason: str

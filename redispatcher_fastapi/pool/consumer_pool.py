@@ -184,6 +184,14 @@ class ConsumerPool:
 
     def _make_lanes(self, injector: Injector) -> list[Lane]:
         return [
-            Lane(Execution(definition, injector.plan(definition), CapacityLimiter(count)), count)
+            Lane(
+                Execution(
+                    definition,
+                    injector.plan(definition),
+                    CapacityLimiter(count),
+                    max_result_bytes=self._config.max_result_bytes,
+                ),
+                count,
+            )
             for definition, count in self._slots.items()
         ]

@@ -226,6 +226,25 @@ async def test_a_result_that_cannot_be_stored_makes_the_job_dead_at_once(redis_d
     assert caught.value.reason == "result_not_serializable"
 
 
+async def test_a_result_over_the_limit_makes_the_job_dead_at_once(redis_dsn: str) -> None:
+    class Verbose(BaseConsumer):
+        QUEUE = "verbose"
+
+        class Message(BaseConsumer.Message):
+            length: int
+
+        async def process_message(self, message: Message) -> str:
+            return "x" * message.length
+
+    async with running_pool(redis_dsn, Verbose, max_result_bytes=100) as running:
+        assert await running.perform(Verbose.Message(length=98)) == "x" * 98
+        job = await running.publish(Verbose.Message(length=99))
+        with pytest.raises(JobFailedError, match="101 bytes, more than the limit of 100") as caught:
+            await job.result(PATIENCE)
+
+    assert caught.value.reason == "result_too_large"
+
+
 @pytest.mark.parametrize(
     ("stored", "reason"),
     [

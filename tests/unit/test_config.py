@@ -63,6 +63,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert config.grace_period == timedelta(seconds=25)
     assert config.publish_timeout == timedelta(seconds=5)
     assert config.max_message_bytes == 262_144
+    assert config.max_result_bytes == 1_048_576
     assert config.max_queue_length == 1_000_000
     assert (config.finished_max_age, config.finished_max_count) == (timedelta(hours=1), 10_000)
     assert (config.dead_max_age, config.dead_max_count) == (timedelta(days=30), 10_000)
@@ -158,6 +159,7 @@ class TestWhatCannotBeUsed:
             ({"grace_period": timedelta(seconds=-1)}, "grace_period"),
             ({"publish_timeout": timedelta()}, "publish_timeout"),
             ({"max_message_bytes": 0}, "max_message_bytes"),
+            ({"max_result_bytes": 0}, "max_result_bytes"),
             ({"max_queue_length": 0}, "max_queue_length"),
             ({"dead_max_count": -1}, "dead_max_count"),
             ({"dead_max_age": timedelta(seconds=-1)}, "dead_max_age"),
