@@ -9,11 +9,8 @@ from redispatcher_fastapi.consumer.base import (
     definition_of,
 )
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition
-from redispatcher_fastapi.consumer.encoding import (
-    MessageEncodingError,
-    ResultDecodingError,
-    ResultEncodingError,
-)
+from redispatcher_fastapi.consumer.encoding import MessageEncodingError
+from redispatcher_fastapi.consumer.results import ResultDecodingError, ResultEncodingError
 from redispatcher_fastapi.consumer.submission import InvalidOptionError, prepare
 
 __all__ = [

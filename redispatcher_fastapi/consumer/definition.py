@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from redispatcher_fastapi.consumer.binding import bind, evaluate
+from redispatcher_fastapi.consumer.binding import bind
 from redispatcher_fastapi.consumer.checks import (
     check_constructor,
     check_process_message,
@@ -20,14 +19,12 @@ from redispatcher_fastapi.consumer.checks import (
     read_queue,
 )
 from redispatcher_fastapi.consumer.encoding import (
-    check_round_trip,
-    decode_result,
     encode_headers,
     encode_message,
-    encode_result,
     has_generated_fields,
-    holds_secrets,
 )
+from redispatcher_fastapi.consumer.results import ResultCodec
+from redispatcher_fastapi.consumer.round_trip import check_round_trip, may_hold_floats
 from redispatcher_fastapi.errors import ConsumerDefinitionError, WrongMessageError
 from redispatcher_fastapi.message import EnvelopeDecoder, encode_envelope
 
@@ -57,7 +54,7 @@ class ConsumerDefinition:
     headers_parameter: str | None
     context_parameter: str | None
     dependency_parameters: tuple[str, ...]
-    _returns: Any
+    _results: ResultCodec
     _make_headers: Callable[[], BaseModel | Mapping[str, Any]] | None
 
     @cached_property
@@ -65,26 +62,10 @@ class ConsumerDefinition:
         return EnvelopeDecoder(self.message_type, self.headers_type)
 
     @cached_property
-    def result_adapter(self) -> TypeAdapter[Any]:
-        """What encodes and validates results: anything, where the return type cannot be used."""
-        annotation = self._returns
-        if isinstance(annotation, str):
-            # Defined after the class, or imported for type checkers only.
-            annotation = evaluate(annotation, self.consumer, self.consumer.process_message)
-        if annotation is inspect.Signature.empty or isinstance(annotation, str):
-            return TypeAdapter(Any)
-        try:
-            return TypeAdapter(annotation)
-        except (PydanticUserError, PydanticUndefinedAnnotation):
-            return TypeAdapter(Any)
-
-    @cached_property
-    def _returns_nothing(self) -> bool:
-        return self._returns in (None, type(None))
-
-    @cached_property
-    def _holds_secrets(self) -> bool:
-        return holds_secrets(self.message_type)
+    def _holds_floats(self) -> bool:
+        # Again, as a field's type may have been defined after the class.
+        check_round_trip(self.message_type, self.name)
+        return may_hold_floats(self.message_type)
 
     @cached_property
     def _has_own_headers(self) -> bool:
@@ -100,7 +81,7 @@ class ConsumerDefinition:
         """
         if type(message) is not self.message_type:
             raise self._wrong_message(message)
-        body = encode_message(message, self.name, holds_secrets=self._holds_secrets)
+        body = encode_message(message, self.name, holds_floats=self._holds_floats)
         if headers is None and not self._has_own_headers:
             return encode_envelope(body)
         made = None if self._make_headers is None else self._make_headers()
@@ -112,9 +93,7 @@ class ConsumerDefinition:
         Raises:
             ResultEncodingError: it cannot be turned into JSON.
         """
-        if value is None or self._returns_nothing:
-            return None
-        return encode_result(self.result_adapter, value, self.name)
+        return self._results.encode(value)
 
     def decode_result(self, raw: bytes | None) -> Any:
         """Return the result that was kept.
@@ -122,7 +101,7 @@ class ConsumerDefinition:
         Raises:
             ResultDecodingError: it is not what ``process_message`` is declared to return.
         """
-        return None if raw is None else decode_result(self.result_adapter, raw, self.name)
+        return self._results.decode(raw)
 
     def _wrong_message(self, message: Any) -> WrongMessageError:
         wanted, given = self.message_type.__qualname__, type(message).__qualname__
@@ -172,10 +151,11 @@ def define(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) -> Consume
         headers_parameter=binding.headers,
         context_parameter=binding.context,
         dependency_parameters=binding.dependencies,
-        _returns=binding.returns,
+        _results=ResultCodec(consumer, binding.returns),
         _make_headers=consumer.headers if has_hook else None,
     )
-    check_round_trip(message_type, name)
+    for model in (message_type, headers_type):
+        check_round_trip(model, name)
     try:
         definition.decoder  # noqa: B018  # made here unless a field's type is still to be defined
     except PydanticUndefinedAnnotation:

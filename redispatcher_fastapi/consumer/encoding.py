@@ -1,61 +1,28 @@
-"""Turns messages, headers and results into the JSON that Redis holds, and results back."""
+"""Turns messages and headers into the JSON that Redis holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast
 
-from pydantic import (
-    AliasChoices,
-    AliasPath,
-    BaseModel,
-    Secret,
-    SecretBytes,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from redispatcher_fastapi.errors import ConsumerDefinitionError, PublishError, RedispatcherError
+from redispatcher_fastapi.consumer.round_trip import find_loss, may_be_lossy
+from redispatcher_fastapi.errors import PublishError
 from redispatcher_fastapi.message import summarize_problems
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-    from pydantic.fields import FieldInfo
-
-_MASKED = b'"**********"'
 
 
 class MessageEncodingError(PublishError, ValueError):
     """Raised when a message or its headers have no JSON that the consumer could read back."""
 
 
-class ResultEncodingError(RedispatcherError, ValueError):
-    """Raised when what ``process_message`` returned cannot be stored as JSON."""
-
-
-class ResultDecodingError(RedispatcherError, ValueError):
-    """Raised by ``Job.result()`` when the result is not of the type the consumer declares now."""
-
-
-def encode_message(message: BaseModel, consumer: str, *, holds_secrets: bool) -> bytes:
+def encode_message(message: BaseModel, consumer: str, *, holds_floats: bool) -> bytes:
     """Return the JSON of a message.
 
     A field that was given a value of another type after validation makes pydantic warn.
     """
-    try:
-        body = _dump(message)
-    except Exception as error:
-        raise MessageEncodingError(
-            f"The message for {consumer} cannot be turned into JSON{_detail(error)}."
-        ) from error
-    if holds_secrets and _MASKED in body:
-        raise MessageEncodingError(
-            f"A secret field in the message for {consumer} would be published as asterisks. "
-            "Publish a reference to the secret instead, or give the field a @field_serializer that "
-            "reveals it."
-        )
-    return body
+    return _encode(message, "message", consumer, holds_floats=holds_floats)
 
 
 def encode_headers(
@@ -80,34 +47,7 @@ def encode_headers(
                 f"The headers for {consumer} do not fit its {headers_type.__qualname__}: "
                 f"{summarize_problems(error)}"
             ) from None
-    try:
-        return _dump(headers)
-    except Exception as error:
-        raise MessageEncodingError(
-            f"The headers for {consumer} cannot be turned into JSON{_detail(error)}."
-        ) from error
-
-
-def encode_result(adapter: TypeAdapter[Any], value: Any, consumer: str) -> bytes:
-    """Return the JSON of a result."""
-    try:
-        return adapter.serializer.to_json(value, by_alias=True, round_trip=True, warnings=False)
-    except Exception as error:
-        raise ResultEncodingError(
-            f"{consumer}.process_message returned a {type(value).__qualname__} that cannot be "
-            f"stored as JSON{_detail(error)}. Return JSON types, models or dataclasses, or nothing."
-        ) from error
-
-
-def decode_result(adapter: TypeAdapter[Any], raw: bytes, consumer: str) -> Any:
-    """Return a result of the declared type."""
-    try:
-        return adapter.validator.validate_json(raw)
-    except ValidationError as error:
-        raise ResultDecodingError(
-            f"The stored result is not what {consumer}.process_message is declared to return: "
-            f"{summarize_problems(error)}"
-        ) from None
+    return _encode(headers, "headers", consumer, holds_floats=True)
 
 
 def has_generated_fields(model: type[BaseModel]) -> bool:
@@ -118,41 +58,37 @@ def has_generated_fields(model: type[BaseModel]) -> bool:
     )
 
 
-def holds_secrets(model: type[BaseModel]) -> bool:
-    """Whether a field is, somewhere inside, a type that JSON shows as asterisks."""
-    return any(_is_secret(field.annotation, seen={model}) for field in model.model_fields.values())
+def _encode(model: BaseModel, what: str, consumer: str, *, holds_floats: bool) -> bytes:
+    serializer = model.__pydantic_serializer__
+    try:
+        # round_trip leaves computed fields out, which a model that forbids extra fields would
+        # refuse. warnings="error" would double the cost of a publish.
+        written = serializer.to_json(model, by_alias=True, round_trip=True)
+    except Exception as error:
+        raise MessageEncodingError(
+            f"The {what} for {consumer} cannot be turned into JSON{describe_problem(error)}."
+        ) from error
+    if may_be_lossy(written, holds_floats=holds_floats):
+        plain = serializer.to_python(model, by_alias=True, round_trip=True, warnings=False)
+        _refuse_loss(plain, written, f"{what} for {consumer}")
+    return written
 
 
-def check_round_trip(model: type[BaseModel], consumer: str) -> None:
-    """Refuse a message with fields that would be written in a way that is not read.
-
-    Raises:
-        ConsumerDefinitionError: naming the field.
-    """
-    config = model.model_config
-    takes_names = config.get("populate_by_name", False) or config.get("validate_by_name", False)
-    for name, field in model.model_fields.items():
-        written = field.serialization_alias or name
-        accepted = _aliases(field) or {name}
-        if takes_names:
-            accepted.add(name)
-        if written not in accepted:
-            raise ConsumerDefinitionError(
-                f"{consumer}: the field {name!r} of {model.__qualname__} is written as {written!r} "
-                f"but read as {' or '.join(map(repr, sorted(accepted)))}; give it one `alias` for "
-                "both."
-            )
-        if field.exclude and field.is_required():
-            raise ConsumerDefinitionError(
-                f"{consumer}: the field {name!r} of {model.__qualname__} is required but excluded "
-                "from what is published; give it a default or include it."
-            )
-
-
-def _dump(model: BaseModel) -> bytes:
-    # round_trip leaves computed fields out, which a model that forbids extra fields would refuse.
-    # warnings="error" would double the cost of a publish.
-    return model.__pydantic_serializer__.to_json(model, by_alias=True, round_trip=True)
+def _refuse_loss(plain: Any, written: bytes, what: str) -> None:
+    loss = find_loss(plain, written)
+    if loss is None:
+        return
+    if loss.kind == "secret":
+        raise MessageEncodingError(
+            f"The secret field {loss.place!r} in the {what} would be published as asterisks. "
+            "Publish a reference to the secret instead, or give the field a @field_serializer that "
+            "reveals it."
+        )
+    raise MessageEncodingError(
+        f"The field {loss.place!r} in the {what} is not a finite number and would be published as "
+        "null. Publish another value, or give its model `model_config = "
+        'ConfigDict(ser_json_inf_nan="strings")`.'
+    )
 
 
 def _as_mapping(headers: Any, consumer: str) -> Mapping[str, Any]:
@@ -170,30 +106,7 @@ def _as_mapping(headers: Any, consumer: str) -> Mapping[str, Any]:
             )
 
 
-def _aliases(field: FieldInfo) -> set[str]:
-    alias = field.validation_alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    names = (
-        choice.path[0] if isinstance(choice, AliasPath) and len(choice.path) == 1 else choice
-        for choice in choices
-    )
-    return {name for name in names if isinstance(name, str)}
-
-
-def _is_secret(annotation: Any, *, seen: set[type]) -> bool:
-    if isinstance(annotation, type):
-        if issubclass(annotation, (SecretStr, SecretBytes, Secret)):
-            return True
-        if issubclass(annotation, BaseModel) and annotation not in seen:
-            seen.add(annotation)
-            return any(
-                _is_secret(field.annotation, seen=seen)
-                for field in annotation.model_fields.values()
-            )
-    return any(_is_secret(part, seen=seen) for part in get_args(annotation))
-
-
-def _detail(error: Exception) -> str:
+def describe_problem(error: Exception) -> str:
     """Return pydantic's own words, which name types and functions; the rest may repeat values."""
     text = str(error)
     if not isinstance(error, PydanticSerializationError):
