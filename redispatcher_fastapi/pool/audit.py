@@ -42,11 +42,7 @@ class Audit:
     async def give_back_strays(self, lane: Lane) -> None:
         """Give back everything Redis sees held here that this process does not hold."""
         held = await self._broker.read_held(lane.queue, lane.holder)
-        strays = [
-            delivery
-            for delivery in held
-            if delivery.sequence not in lane.runs and delivery.sequence not in lane.unsettled
-        ]
+        strays = [delivery for delivery in held if not lane.knows(delivery)]
         if strays:
             logger.warning(
                 "Giving back %d job(s) of queue %s that were held unknowingly.",

@@ -74,6 +74,12 @@ class Lane:
         if self.runs.pop(run.delivery.sequence, None) is not None and run.delivery.losses:
             self.suspects -= 1
 
+    def knows(self, delivery: Delivery) -> bool:
+        """Whether a delivery is one that runs here, or whose end Redis has not confirmed yet."""
+        run = self.runs.get(delivery.sequence)
+        own = self.unsettled.get(delivery.sequence) if run is None else run.delivery
+        return own is not None and (own.job_id, own.token) == (delivery.job_id, delivery.token)
+
     def give_up_holder(self) -> list[Run]:
         """Take a new identity after the old one was given up; return the runs of the old one."""
         lost = [run for run in self.runs.values() if run.delivery.holder == self.holder]
