@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pytest
+
+from tests.servers import RedisServer
+from tests.waiting import wait_until_blocking
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 LONGEST = 250
+PATIENCE = timedelta(seconds=40)
 
 # What a reader would do with the modules.
 USE = """
@@ -121,18 +134,153 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, *command: str) -> None:
-    environment = {**os.environ, "REDISPATCHER_REDIS_DSN": "memory://", "PYTHONPATH": str(ROOT)}
+def environment(dsn: str) -> dict[str, str]:
+    return {**os.environ, "REDISPATCHER_REDIS_DSN": dsn, "PYTHONPATH": str(ROOT)}
+
+
+def run(project: Path, *command: str, dsn: str = "memory://") -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=project,
-        env=environment,
+        env=environment(dsn),
         capture_output=True,
         text=True,
         check=False,
         timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Program:
+    """A process that runs until it is told to end; what it prints goes into a file."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self._process = process
+        self._output = output
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text(encoding="utf-8")
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(PATIENCE.total_seconds())
+
+
+@contextmanager
+def start(project: Path, *arguments: str, dsn: str) -> Generator[Program]:
+    """Run Python with these arguments in the project's folder."""
+    output = project / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=project,
+            env=environment(dsn),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield Program(process, output)
+    except AssertionError as error:
+        error.add_note(output.read_text(encoding="utf-8"))
+        raise
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def serve(project: Path, command: str, *, dsn: str) -> Generator[str]:
+    """Run the README's uvicorn command on a free port; provide where it answers."""
+    name, *arguments = shlex.split(command)
+    assert name == "uvicorn"
+    with start(project, "-m", name, *arguments, "--port", "0", dsn=dsn) as server:
+
+        def find_address() -> re.Match[str] | None:
+            assert not server.has_ended, server.output
+            return re.search(r"running on (http://127\.0\.0\.1:\d+)", server.output)
+
+        wait_until_blocking(lambda: find_address() is not None, timeout=PATIENCE)
+        found = find_address()
+        assert found
+        yield found[1]
+        assert server.stop() in {0, -signal.SIGTERM}, server.output
+        assert "Traceback" not in server.output
+
+
+def console_commands() -> list[str]:
+    """Return what the README tells to type, without comments."""
+    blocks: list[str] = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.join(shlex.split(line[2:], comments=True)) for line in lines]
+
+
+def call(url: str, *, data: bytes | None = None) -> Any:
+    with urlopen(Request(url, data=data), timeout=10) as response:
+        return json.load(response)
+
+
+def sign_up(address: str) -> str:
+    """Sign up through the README's application; return where it tells of the job."""
+    form = urlencode({"email": "a@example.com", "name": "Ann"})
+    job_id: str = call(f"{address}/signup?{form}", data=b"")
+    return f"{address}/jobs/{job_id}"
+
+
+@pytest.mark.slow
+def test_the_application_runs_its_jobs_in_memory_as_the_first_command_says(project: Path) -> None:
+    (command,) = [line for line in console_commands() if "memory://" in line]
+    dsn, _, server = command.removeprefix("REDISPATCHER_REDIS_DSN=").partition(" ")
+
+    with serve(project, server, dsn=dsn) as address:
+        job = sign_up(address)
+
+        wait_until_blocking(lambda: call(job) == "succeeded", timeout=PATIENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.redis
+def test_a_pool_beside_the_application_runs_its_jobs_on_redis(
+    project: Path, redis_server: RedisServer
+) -> None:
+    main = (project / "main.py").read_text()
+    assert main.count(", run_pool=True") == 1
+    (project / "main.py").write_text(main.replace(", run_pool=True", ""))
+    (server,) = [
+        line for line in console_commands() if re.fullmatch(r"uvicorn main:app '?&'?", line)
+    ]
+    (pool,) = [line for line in console_commands() if line.startswith("redispatcher pool ")]
+
+    with serve(project, server.rpartition(" ")[0], dsn=redis_server.dsn) as address:
+        job = sign_up(address)
+        assert call(job) == "queued"
+
+        run(
+            project, "redispatcher_fastapi", *shlex.split(pool)[1:], "--burst", dsn=redis_server.dsn
+        )
+
+        assert call(job) == "succeeded"
+
+
+@pytest.mark.slow
+@pytest.mark.redis
+def test_the_program_without_fastapi_stops_on_sigterm(
+    project: Path, redis_server: RedisServer
+) -> None:
+    with start(project, "pool.py", dsn=redis_server.dsn) as program:
+        with redis_server.client() as client:
+            wait_until_blocking(
+                lambda: client.execute_command("EXISTS", "rd:{resize}:leases") == 1,
+                timeout=PATIENCE,
+            )
+
+        assert program.stop() == 0, program.output
 
 
 def test_every_module_of_the_readme_does_what_it_says(project: Path) -> None:
