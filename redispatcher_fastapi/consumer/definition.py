@@ -20,11 +20,11 @@ from redispatcher_fastapi.consumer.checks import (
 )
 from redispatcher_fastapi.consumer.encoding import (
     encode_headers,
-    encode_message,
+    encode_model,
     has_generated_fields,
 )
 from redispatcher_fastapi.consumer.results import ResultCodec
-from redispatcher_fastapi.consumer.round_trip import check_round_trip, may_hold_floats
+from redispatcher_fastapi.consumer.round_trip import check_round_trip, loss_marks
 from redispatcher_fastapi.errors import ConsumerDefinitionError, WrongMessageError
 from redispatcher_fastapi.message import EnvelopeDecoder, encode_envelope
 
@@ -62,10 +62,10 @@ class ConsumerDefinition:
         return EnvelopeDecoder(self.message_type, self.headers_type)
 
     @cached_property
-    def _holds_floats(self) -> bool:
+    def _loss_marks(self) -> tuple[bytes, ...]:
         # Again, as a field's type may have been defined after the class.
         check_round_trip(self.message_type, self.name)
-        return may_hold_floats(self.message_type)
+        return loss_marks(self.message_type)
 
     @cached_property
     def _has_own_headers(self) -> bool:
@@ -81,7 +81,7 @@ class ConsumerDefinition:
         """
         if type(message) is not self.message_type:
             raise self._wrong_message(message)
-        body = encode_message(message, self.name, holds_floats=self._holds_floats)
+        body = encode_model(message, "message", self.name, self._loss_marks)
         if headers is None and not self._has_own_headers:
             return encode_envelope(body)
         made = None if self._make_headers is None else self._make_headers()

@@ -8,7 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from redispatcher_fastapi.consumer.round_trip import find_loss, may_be_lossy
+from redispatcher_fastapi.consumer.round_trip import ALL_MARKS, find_loss
 from redispatcher_fastapi.errors import PublishError
 from redispatcher_fastapi.message import summarize_problems
 
@@ -17,12 +17,28 @@ class MessageEncodingError(PublishError, ValueError):
     """Raised when a message or its headers have no JSON that the consumer could read back."""
 
 
-def encode_message(message: BaseModel, consumer: str, *, holds_floats: bool) -> bytes:
-    """Return the JSON of a message.
+def encode_model(
+    model: BaseModel, what: str, consumer: str, loss_marks: tuple[bytes, ...]
+) -> bytes:
+    """Return the JSON of a message or of headers; without one of ``loss_marks`` it has no loss.
 
     A field that was given a value of another type after validation makes pydantic warn.
     """
-    return _encode(message, "message", consumer, holds_floats=holds_floats)
+    serializer = model.__pydantic_serializer__
+    try:
+        # round_trip leaves computed fields out, which a model that forbids extra fields would
+        # refuse. warnings="error" would double the cost of a publish.
+        written = serializer.to_json(model, by_alias=True, round_trip=True)
+    except Exception as error:
+        raise MessageEncodingError(
+            f"The {what} for {consumer} cannot be turned into JSON{describe_problem(error)}."
+        ) from error
+    for mark in loss_marks:
+        if mark in written:
+            plain = serializer.to_python(model, by_alias=True, round_trip=True, warnings=False)
+            _refuse_loss(plain, written, f"{what} for {consumer}")
+            break
+    return written
 
 
 def encode_headers(
@@ -47,7 +63,7 @@ def encode_headers(
                 f"The headers for {consumer} do not fit its {headers_type.__qualname__}: "
                 f"{summarize_problems(error)}"
             ) from None
-    return _encode(headers, "headers", consumer, holds_floats=True)
+    return encode_model(headers, "headers", consumer, ALL_MARKS)
 
 
 def has_generated_fields(model: type[BaseModel]) -> bool:
@@ -56,22 +72,6 @@ def has_generated_fields(model: type[BaseModel]) -> bool:
         field.is_required() or field.default_factory is not None
         for field in model.model_fields.values()
     )
-
-
-def _encode(model: BaseModel, what: str, consumer: str, *, holds_floats: bool) -> bytes:
-    serializer = model.__pydantic_serializer__
-    try:
-        # round_trip leaves computed fields out, which a model that forbids extra fields would
-        # refuse. warnings="error" would double the cost of a publish.
-        written = serializer.to_json(model, by_alias=True, round_trip=True)
-    except Exception as error:
-        raise MessageEncodingError(
-            f"The {what} for {consumer} cannot be turned into JSON{describe_problem(error)}."
-        ) from error
-    if may_be_lossy(written, holds_floats=holds_floats):
-        plain = serializer.to_python(model, by_alias=True, round_trip=True, warnings=False)
-        _refuse_loss(plain, written, f"{what} for {consumer}")
-    return written
 
 
 def _refuse_loss(plain: Any, written: bytes, what: str) -> None:

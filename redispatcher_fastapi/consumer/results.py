@@ -11,10 +11,10 @@ from pydantic.errors import PydanticUserError
 from redispatcher_fastapi.consumer.binding import evaluate
 from redispatcher_fastapi.consumer.encoding import describe_problem
 from redispatcher_fastapi.consumer.round_trip import (
+    ALL_MARKS,
     check_round_trip,
     find_loss,
-    may_be_lossy,
-    may_hold_floats,
+    loss_marks,
 )
 from redispatcher_fastapi.errors import ConsumerDefinitionError, RedispatcherError
 from redispatcher_fastapi.message import summarize_problems
@@ -44,7 +44,7 @@ class ResultCodec:
         self._consumer = consumer
         self._where = f"{consumer.__qualname__}.process_message"
         self._annotation = annotation
-        self._holds_floats = True
+        self._loss_marks: tuple[bytes, ...] = ALL_MARKS
         self._returns_nothing = annotation in (None, type(None))
         # None: to be made when it is first needed, for a name is not defined yet.
         self._adapter = self._make_adapter()
@@ -57,7 +57,7 @@ class ResultCodec:
         """
         if value is None or self._returns_nothing:
             return None
-        serializer = self._usable_adapter().serializer
+        serializer = (self._adapter or self._usable_adapter()).serializer
         try:
             written = serializer.to_json(value, by_alias=True, round_trip=True, warnings=False)
         except Exception as error:
@@ -66,9 +66,11 @@ class ResultCodec:
                 f"JSON{describe_problem(error)}. Return JSON types, models or dataclasses, or "
                 "nothing."
             ) from error
-        if may_be_lossy(written, holds_floats=self._holds_floats):
-            plain = serializer.to_python(value, by_alias=True, round_trip=True, warnings=False)
-            self._refuse_loss(plain, written)
+        for mark in self._loss_marks:
+            if mark in written:
+                plain = serializer.to_python(value, by_alias=True, round_trip=True, warnings=False)
+                self._refuse_loss(plain, written)
+                break
         return written
 
     def decode(self, raw: bytes | None) -> Any:
@@ -115,7 +117,7 @@ class ResultCodec:
                 "something else."
             ) from error
         check_round_trip(annotation, self._where)
-        self._holds_floats = may_hold_floats(annotation)
+        self._loss_marks = loss_marks(annotation)
         return adapter
 
     def _refuse_loss(self, plain: Any, written: bytes) -> None:

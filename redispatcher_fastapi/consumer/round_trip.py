@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from pydantic import AliasChoices, AliasPath, BaseModel, Secret, SecretBytes, SecretStr
+from pydantic import AliasChoices, AliasPath, BaseModel, EmailStr, Secret, SecretBytes, SecretStr
 from pydantic_core import from_json
 
 from redispatcher_fastapi.consumer.reachable import has_fields, reachable_types
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 _MASKED = b'"**********"'
 _NULL = b"null"
+#: As long as nothing is known of the types.
+ALL_MARKS = (_MASKED, _NULL)
 _SECRETS = (Secret, SecretBytes, SecretStr)
-_WITHOUT_FLOATS = (
-    *(int, str, bytes, type(None), Decimal, Enum, UUID),
+_HARMLESS: tuple[Any, ...] = (
+    *(int, str, bytes, type(None), Decimal, Enum, UUID, EmailStr),
     *(date, time, timedelta),
 )
 
@@ -57,27 +59,37 @@ def check_round_trip(annotation: Any, consumer: str) -> None:
             _check_field(name, field, config, where=f"{consumer}: the field {name!r} of", of=kind)
 
 
-def may_hold_floats(annotation: Any) -> bool:
-    """Whether a value may have a float in it, somewhere inside."""
-    return any(
-        not has_fields(kind)
-        and not (
-            inspect.isclass(kind)
-            and issubclass(kind, _WITHOUT_FLOATS)
-            and not issubclass(kind, float)
-        )
-        for kind in reachable_types(annotation)
+def loss_marks(annotation: Any) -> tuple[bytes, ...]:
+    """Return what JSON has in the place of a lost value; none for a type that loses nothing."""
+    kinds = [kind for kind in reachable_types(annotation) if not has_fields(kind)]
+    classes = [kind for kind in kinds if inspect.isclass(kind)]
+    is_known = len(classes) == len(kinds) and all(
+        issubclass(kind, (*_SECRETS, *_HARMLESS, float)) for kind in classes
     )
-
-
-def may_be_lossy(written: bytes, *, holds_floats: bool) -> bool:
-    """Whether to look closer, for JSON has what is written in the place of a lost value."""
-    return _MASKED in written or (holds_floats and _NULL in written)
+    holds_secrets = any(issubclass(kind, _SECRETS) for kind in classes)
+    holds_floats = any(issubclass(kind, float) for kind in classes)
+    marks = ((_MASKED, holds_secrets or not is_known), (_NULL, holds_floats or not is_known))
+    return tuple(mark for mark, is_possible in marks if is_possible)
 
 
 def find_loss(value: Any, written: bytes) -> Loss | None:
     """Return the first loss; ``value`` is what was written, as plain Python."""
+    if not _is_suspicious(value):
+        return None
     return next(_compare(value, from_json(written), ()), None)
+
+
+def _is_suspicious(value: Any) -> bool:
+    """Whether something is in there that JSON may have no form for; quick, as most have not."""
+    if value is None or type(value) in (str, int):
+        return False
+    if type(value) is float:
+        return not math.isfinite(value)
+    if _is_a(value, (str, bytes)):
+        return False
+    if _is_a(value, Collection):
+        return any(map(_is_suspicious, value.values() if _is_a(value, Mapping) else value))
+    return isinstance(value, (float, *_SECRETS))
 
 
 def _compare(value: Any, written: Any, place: tuple[Any, ...]) -> Iterator[Loss]:
@@ -96,7 +108,7 @@ def _compare(value: Any, written: Any, place: tuple[Any, ...]) -> Iterator[Loss]
             yield from _compare(inner, inner_written, (*place, index))
 
 
-def _is_a(value: Any, kind: type) -> bool:
+def _is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
     """Do what ``isinstance`` does without a type checker drawing conclusions from it."""
     return isinstance(value, kind)
 
