@@ -154,7 +154,8 @@ class BaseConsumer:
         super().__init_subclass__(**kwargs)
         check_attributes(cls, root=BaseConsumer)
         if hasattr(cls, "QUEUE"):
-            setattr(cls, _DEFINITION, define(cls, root=BaseConsumer))
+            parent = next((base for base in cls.__mro__[1:] if _DEFINITION in vars(base)), None)
+            setattr(cls, _DEFINITION, define(cls, root=BaseConsumer, parent=parent))
 
 
 _DEFINITION = "__redispatcher_definition__"

@@ -75,6 +75,30 @@ def read_model(
     return model
 
 
+def check_is_complete(consumer: type[BaseConsumer]) -> None:
+    """Refuse a consumer that leaves an abstract method of its bases as it is."""
+    for name in dir(consumer):
+        member = inspect.getattr_static(consumer, name, None)
+        if getattr(member, "__isabstractmethod__", False) is True:
+            raise ConsumerDefinitionError(
+                f"{consumer.__qualname__} has a QUEUE, but its {name} is still abstract: implement "
+                "it, or leave the QUEUE to the subclasses that do."
+            )
+
+
+def check_owns_queue(consumer: type[BaseConsumer], parent: type[BaseConsumer] | None) -> None:
+    """Refuse jobs that the consumer whose queue it is would take for its own."""
+    if parent is None or "QUEUE" in vars(consumer) or consumer.QUEUE != parent.QUEUE:
+        return
+    for name in ("Message", "process_message"):
+        if find_function(consumer, name) is not find_function(parent, name):
+            raise ConsumerDefinitionError(
+                f"{consumer.__qualname__} inherits the QUEUE {consumer.QUEUE!r} of "
+                f"{parent.__qualname__}, but has another {name}: give it a QUEUE of its own, for "
+                f"the jobs in that one are {parent.__qualname__}'s."
+            )
+
+
 def check_process_message(consumer: type[BaseConsumer], root: type[BaseConsumer]) -> bool:
     """Return whether ``process_message`` is asynchronous."""
     where = f"{consumer.__qualname__}.process_message"

@@ -12,6 +12,8 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from redispatcher_fastapi.consumer.binding import bind
 from redispatcher_fastapi.consumer.checks import (
     check_constructor,
+    check_is_complete,
+    check_owns_queue,
     check_process_message,
     check_returns,
     find_function,
@@ -116,14 +118,17 @@ class ConsumerDefinition:
         return WrongMessageError(f"{self.name} takes exactly {wanted}, not {given}. {step}")
 
 
-def define(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) -> ConsumerDefinition:
-    """Return the definition of a consumer that has a ``QUEUE``.
+def define(
+    consumer: type[BaseConsumer], *, root: type[BaseConsumer], parent: type[BaseConsumer] | None
+) -> ConsumerDefinition:
+    """Return the definition of a consumer that has a ``QUEUE``, perhaps that of its ``parent``.
 
     Raises:
         ConsumerDefinitionError: naming the class and what to change.
     """
     name = consumer.__qualname__
     queue = read_queue(consumer)
+    check_owns_queue(consumer, parent)
     message_type = read_model(consumer, "Message", root)
     if message_type is root.Message:
         raise ConsumerDefinitionError(
@@ -131,6 +136,7 @@ def define(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) -> Consume
             "Message(BaseConsumer.Message)` in it, with `pass` for a body if it needs no fields."
         )
     headers_type = read_model(consumer, "Headers", root)
+    check_is_complete(consumer)
     is_async = check_process_message(consumer, root)
     binding = bind(consumer, message_type=message_type, headers_type=headers_type, root=root)
     check_returns(consumer, binding.returns, is_async=is_async)

@@ -12,6 +12,9 @@ from typing_extensions import get_type_hints, is_typeddict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Where the generic types are from that consist of their parameters and nothing else.
+_CONTAINERS = frozenset({"builtins", "collections", "collections.abc", "types", "typing"})
+
 
 def reachable_types(annotation: Any) -> Iterator[Any]:
     """Yield what values of a type can consist of, each once: models and the types of their fields.
@@ -34,7 +37,7 @@ def reachable_types(annotation: Any) -> Iterator[Any]:
             pending += [type(value) for value in get_args(found)]
         elif origin is not None:
             pending += get_args(found)
-            if has_fields(origin) or hasattr(origin, "__value__"):
+            if getattr(origin, "__module__", "typing") not in _CONTAINERS:
                 pending.append(origin)
         elif hasattr(found, "__value__"):  # an alias made with `type X = ...`
             pending.append(found.__value__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
@@ -199,6 +200,20 @@ class TestBases:
         assert definition_of(Inner).has_around
         assert Inner.around is not Outer.around
 
+    def test_a_subclass_with_the_same_job_may_share_the_queue(self) -> None:
+        class Patient(Plain):
+            TIMEOUT = timedelta(hours=1)
+
+        class Moved(Plain):
+            QUEUE = "moved"
+
+            async def process_message(self, message: Plain.Message) -> int:
+                return 0
+
+        assert definition_of(Patient).queue == "plain"
+        assert definition_of(Patient).timeout == timedelta(hours=1)
+        assert definition_of(Moved).queue == "moved"
+
     def test_a_base_with_a_wrong_attribute_is_refused_too(self) -> None:
         with pytest.raises(ConsumerDefinitionError, match=r"Base\.TIMEOUT"):
             type("Base", (BaseConsumer,), {"__qualname__": "Base", "TIMEOUT": 5})
@@ -364,6 +379,45 @@ class TestWhatIsRefused:
 
         with pytest.raises(ConsumerDefinitionError, match=advice):
             create(Message=message)
+
+    def test_a_method_that_is_still_abstract(self) -> None:
+        class Base(BaseConsumer):
+            class Message(BaseConsumer.Message):
+                pass
+
+            @abstractmethod
+            async def process_message(self, message: Message) -> None: ...
+
+        class Steps(BaseConsumer, ABC):
+            class Message(BaseConsumer.Message):
+                pass
+
+            async def process_message(self, message: Message) -> None: ...
+
+            @abstractmethod
+            async def first_step(self) -> None: ...
+
+        for base, method in ((Base, "process_message"), (Steps, "first_step")):
+            with pytest.raises(
+                ConsumerDefinitionError,
+                match=rf"Broken has a QUEUE, but its {method} is still abstract: implement it",
+            ):
+                type("Broken", (base,), {"QUEUE": "broken"})
+
+    @pytest.mark.parametrize("name", ["Message", "process_message"])
+    def test_a_job_of_its_own_in_the_queue_of_its_parent(self, name: str) -> None:
+        class Message(Plain.Message):
+            more: str = ""
+
+        async def process_message(self: Any, message: Any) -> None: ...
+
+        own: Any = {"Message": Message, "process_message": process_message}[name]
+
+        with pytest.raises(
+            ConsumerDefinitionError,
+            match=rf"'plain' of Plain, but has another {name}: give it a QUEUE of its own",
+        ):
+            type("Urgent", (Plain,), {name: own})
 
     def test_the_error_is_also_a_type_error(self) -> None:
         with pytest.raises(TypeError):

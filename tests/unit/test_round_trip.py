@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     RootModel,
+    Secret,
     SecretStr,
     TypeAdapter,
     field_serializer,
@@ -153,6 +154,7 @@ class TestSecrets:
             (LoginTuple, LoginTuple(SECRET), "0"),
             (Passwords, [SECRET], "0"),
             (Any, {"password": SECRET}, "password"),
+            (list[Secret[str] | None], [None, Secret("hunter2")], "1"),
         ],
     )
     def test_they_are_refused_wherever_they_are(
