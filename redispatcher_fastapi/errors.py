@@ -5,9 +5,23 @@ Errors that belong to a single module are derived from these there.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RedispatcherError(Exception):
     """The root of the tree: catch it to catch whatever this library raises by itself."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without calling __init__, which may take more than args has, also in users' subclasses.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[RedispatcherError], args: tuple[Any, ...], state: dict[str, Any]
+) -> RedispatcherError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConsumerDefinitionError(RedispatcherError, TypeError):
