@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, cast
 
 from redispatcher_fastapi.errors import ConfigurationError
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.clients import SyncClient
 
+# A cache alone calls its function twice for two threads that both are the first.
+_NAMING = Lock()
+
 
 class MemoryStore:
     """One store in memory: a new one, or with a ``name`` the one of that name in this process."""
@@ -23,7 +27,11 @@ class MemoryStore:
             raise ConfigurationError(
                 "memory:// needs fakeredis with Lua: pip install 'redispatcher-fastapi[memory]'."
             )
-        self._server = _named_server(name) if name else _make_server()
+        if name:
+            with _NAMING:
+                self._server = _named_server(name)
+        else:
+            self._server = _make_server()
 
     def make_async_client(self) -> AsyncRedis:
         from fakeredis import FakeAsyncRedis
