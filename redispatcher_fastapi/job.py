@@ -117,13 +117,14 @@ class Job(Generic[R_co]):
         return await self._store.job_record(self.queue, self.id)
 
     async def cancel(self) -> bool:
-        """Cancel a job that has not started; return whether it was this call that ended it."""
+        """Cancel a job that waits; return whether it was this call that ended it."""
         return await self._store.cancel_job(self.queue, self.id)
 
     async def result(self, timeout: timedelta | float | None = None) -> R_co:
         """Wait for the job to finish and return what ``process_message`` returned.
 
-        ``timeout`` is a duration or seconds; ``None`` waits as long as it takes.
+        ``timeout`` is a duration or seconds; ``None`` waits as long as it takes. While Redis
+        cannot be reached, it goes on waiting.
 
         Raises:
             JobFailedError: the job is dead.

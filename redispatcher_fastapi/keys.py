@@ -26,7 +26,7 @@ every script may reach all of them through the prefix it is given as its only ke
 ``watched``               set     ids somebody waits for; expires a minute after the last wait
 ``wake``                  list    at most one token; whoever pops it claims
 ``poke:<holder>``         list    interrupts one process's own waiting; expires after ten seconds
-``turn``                  string  holder that is emptying itself for a solo job; expires
+``turn``                  string  holder,sequence of who empties itself for a solo job; expires
 ``stats``                 hash    counters; permanent
 ========================  ======  ==============================================================
 

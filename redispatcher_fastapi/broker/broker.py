@@ -22,4 +22,6 @@ class Broker(Store):
         self.connections = connections
         self.settings = settings
         self.clock: Clock = clock or ServerClock()
-        super().__init__(connections.publisher, self.clock)
+        super().__init__(
+            connections.publisher, self.clock, finished_max_age=settings.finished_max_age
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.broker.records import parse_record
@@ -21,7 +22,6 @@ from redispatcher_fastapi.keys import queue_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from redispatcher_fastapi.broker.scripts import Argument, CommandClient, Script
     from redispatcher_fastapi.clock import Clock
@@ -43,9 +43,16 @@ class Store(JobStore):
     Every method raises the ``BrokerError`` tree when Redis gives no answer.
     """
 
-    def __init__(self, client: CommandClient, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: CommandClient,
+        clock: Clock,
+        *,
+        finished_max_age: timedelta = timedelta(hours=1),
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._finished_max_age = to_milliseconds(finished_max_age)
         self._waiter = ResultWaiter(client, clock)
 
     async def job_state(self, queue: str, job_id: str) -> JobState | None:
@@ -74,8 +81,8 @@ class Store(JobStore):
         return await self._waiter.wait(queue, job_id, timeout)
 
     async def cancel_job(self, queue: str, job_id: str) -> bool:
-        """Cancel a job that has not started; return whether it was this call that ended it."""
-        return bool(await self._run(CANCEL, queue, job_id) == 1)
+        """Cancel a job that waits; return whether it was this call that ended it."""
+        return bool(await self._run(CANCEL, queue, job_id, self._finished_max_age) == 1)
 
     async def redrive_job(self, queue: str, job_id: str) -> bool:
         """Queue a dead job again with its counts reset; return whether this call moved it."""

@@ -286,6 +286,19 @@ async def test_the_history_of_a_job_that_was_redriven_goes_with_its_record(engin
     assert 0 < await engine.redis.ttl(f"rd:{{{QUEUE}}}:history:a") <= 3600
 
 
+@pytest.mark.parametrize("engine_settings", [EngineSettings(finished_max_age=timedelta(hours=2))])
+async def test_the_history_of_a_cancelled_job_is_kept_as_long_as_its_record(
+    engine: Engine,
+) -> None:
+    process = await engine.process()
+    await engine.publish("a")
+    await process.retry(await process.claim_one())
+
+    assert await engine.broker.cancel_job(QUEUE, "a")
+
+    assert 7000 < await engine.redis.ttl(f"rd:{{{QUEUE}}}:history:a") <= 7200
+
+
 async def test_an_answer_is_remembered_for_as_long_as_its_process_has_a_lease(
     engine: Engine,
 ) -> None:

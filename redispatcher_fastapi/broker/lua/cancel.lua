@@ -1,7 +1,8 @@
--- Cancels a job that has not started.
+-- Cancels a job that waits.
 --
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  id
+-- ARGV[3]  how long its attempts are kept, in milliseconds
 --
 -- Returns  1 cancelled by this call, 0 running or finished already, -1 unknown
 -- Moves    scheduled | retrying | queued -> cancelled
@@ -22,7 +23,7 @@ local errors, losses = read_faults(call('HGET', prefix .. 'faults', id))
 call('HSET', prefix .. 'jobs', id, finished_record('C', record, now, errors, losses))
 call('HDEL', prefix .. 'faults', id)
 call('RPUSH', prefix .. 'cancelled', id)
-call('PEXPIRE', prefix .. 'history:' .. id, 3600000)
+call('PEXPIRE', prefix .. 'history:' .. id, ARGV[3])
 call('HINCRBY', prefix .. 'stats', 'cancelled', 1)
 announce(prefix, id)
 return 1
