@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.errors import ConfigurationError, RedispatcherError
 
 if TYPE_CHECKING:
@@ -179,12 +180,16 @@ def checked_delay(what: str, delay: Any) -> timedelta:
         raise TypeError(f"{what} needs a timedelta as its delay, not {type(delay).__name__}.")
     if delay < _ZERO:
         raise ValueError(f"{what} cannot have a negative delay.")
+    if delay > LONGEST_DELAY:
+        raise ValueError(f"{what} cannot have a delay longer than 100 years.")
     return delay
 
 
 def _require_duration(what: str, value: Any) -> None:
-    if not isinstance(value, timedelta) or value < _ZERO:
-        raise ConfigurationError(f"{what} must be a timedelta that is not negative.")
+    if not isinstance(value, timedelta) or not _ZERO <= value <= LONGEST_DELAY:
+        raise ConfigurationError(
+            f"{what} must be a timedelta that is not negative or longer than 100 years."
+        )
 
 
 def _require_exceptions(what: str, value: Any) -> None:

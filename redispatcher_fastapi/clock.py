@@ -7,6 +7,8 @@ from typing import Protocol
 
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: No job waits for longer: nobody means it, and far beyond it times could not be read any more.
+LONGEST_DELAY = timedelta(days=36_525)
 
 
 class Clock(Protocol):
@@ -32,5 +34,12 @@ def to_milliseconds(value: timedelta | datetime) -> int:
 
 
 def from_milliseconds(value: int) -> datetime:
-    """Return the UTC time that is ``value`` milliseconds after 1970."""
-    return _EPOCH + timedelta(milliseconds=value)
+    """Return the UTC time that is ``value`` milliseconds after 1970, or the nearest there is.
+
+    What Redis holds may have been written by anybody, and one such job must not hide the others.
+    """
+    return _EPOCH + timedelta(milliseconds=min(max(value, _FIRST), _LAST))
+
+
+_FIRST = to_milliseconds(datetime.min.replace(tzinfo=UTC))
+_LAST = to_milliseconds(datetime.max.replace(tzinfo=UTC))

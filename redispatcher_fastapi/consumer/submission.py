@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.broker.ids import new_job_id
 from redispatcher_fastapi.broker.types import Submission
+from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.errors import MessageTooLargeError, PublishError
 from redispatcher_fastapi.keys import check_job_id
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 262_144
 _ZERO = timedelta()
-# Beyond this, milliseconds would not stay exact in Redis; nobody means it.
-_LONGEST_DELAY = timedelta(days=36_525)
 
 
 class InvalidOptionError(PublishError, ValueError):
@@ -82,7 +81,7 @@ def _check_start(definition: ConsumerDefinition, delay: Any, at: Any) -> None:
                 f"{where} needs a timedelta as its delay, not {type(delay).__name__}: "
                 "timedelta(seconds=...)."
             )
-        if not _ZERO <= delay <= _LONGEST_DELAY:
+        if not _ZERO <= delay <= LONGEST_DELAY:
             raise InvalidOptionError(
                 f"{where} has a delay that is negative or longer than 100 years."
             )
@@ -96,3 +95,5 @@ def _check_start(definition: ConsumerDefinition, delay: Any, at: Any) -> None:
                 f"{where} has a naive datetime as `at`, which could mean any time zone: "
                 "use datetime.now(UTC) + ... or .replace(tzinfo=...)."
             )
+        if at - datetime.now(UTC) > LONGEST_DELAY:
+            raise InvalidOptionError(f"{where} is to start more than 100 years ahead: {at}.")

@@ -68,6 +68,7 @@ class TestExponential:
             {"first": -SECOND},
             {"first": 5},
             {"max": -SECOND},
+            {"max": timedelta.max},
             {"first": MINUTE, "max": SECOND},
             {"factor": 0.5},
             {"factor": float("nan")},
@@ -88,9 +89,10 @@ def test_a_fixed_back_off_waits_the_same_after_every_attempt() -> None:
     assert [policy.next_delay(attempt, ValueError(), half) for attempt in (1, 9)] == [MINUTE] * 2
 
 
-def test_a_fixed_back_off_cannot_be_negative() -> None:
-    with pytest.raises(ConfigurationError, match="Fixed"):
-        Fixed(-SECOND)
+@pytest.mark.parametrize("wait", [-SECOND, timedelta(days=40_000)])
+def test_a_fixed_back_off_cannot_be_negative_or_endless(wait: timedelta) -> None:
+    with pytest.raises(ConfigurationError, match=r"Fixed.*negative or longer than 100 years"):
+        Fixed(wait)
 
 
 class TestRetryPolicy:
@@ -216,6 +218,8 @@ class TestWhatAHandlerCanRaise:
             kind(5)
         with pytest.raises(ValueError, match="negative"):
             kind(-SECOND)
+        with pytest.raises(ValueError, match="longer than 100 years"):
+            kind(timedelta(days=365 * 9000))
 
     def test_they_belong_to_the_tree_of_errors(self) -> None:
         assert all(issubclass(kind, RedispatcherError) for kind in (Retry, Snooze, Reject))

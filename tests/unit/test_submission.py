@@ -23,6 +23,8 @@ from redispatcher_fastapi.keys import InvalidNameError
 
 SECRET = "hunter2"
 
+LINE_ISLANDS, BAKER_ISLAND = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
+
 
 class Plain(BaseConsumer):
     QUEUE = "plain"
@@ -318,6 +320,8 @@ class TestOptions:
             ({"delay": timedelta(days=40_000)}, "negative or longer than 100 years"),
             ({"delay": 5}, "timedelta as its delay, not int"),
             ({"at": datetime(2030, 1, 1)}, r"naive datetime.*datetime\.now\(UTC\)"),
+            ({"at": datetime.max.replace(tzinfo=LINE_ISLANDS)}, "more than 100 years ahead"),
+            ({"at": datetime.max.replace(tzinfo=BAKER_ISLAND)}, "more than 100 years ahead"),
             ({"at": "2030-01-01"}, "aware datetime as `at`, not str"),
         ],
     )
