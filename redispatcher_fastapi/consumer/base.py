@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Protocol, get_origin, overload
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
@@ -164,12 +164,16 @@ _DEFINITION = "__redispatcher_definition__"
 def definition_of(consumer_class: Any) -> ConsumerDefinition:
     """Return what was read off a consumer when its class was created.
 
+    The parameters of a generic one, as in ``MyConsumer[int]``, make no difference.
+
     Raises:
         ConsumerDefinitionError: it is not a consumer, or a base without a ``QUEUE``.
     """
     definition = getattr(consumer_class, _DEFINITION, None)
     if isinstance(definition, ConsumerDefinition):
         return definition
+    if (generic := get_origin(consumer_class)) is not None:
+        return definition_of(generic)
     name = getattr(consumer_class, "__qualname__", repr(consumer_class))
     if isinstance(consumer_class, type) and issubclass(consumer_class, BaseConsumer):
         raise ConsumerDefinitionError(

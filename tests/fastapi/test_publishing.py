@@ -1,7 +1,7 @@
 # No `from __future__ import annotations`: the endpoints here are closures, whose annotations
 # FastAPI cannot evaluate when they are strings.
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import anyio.from_thread
 import pytest
@@ -178,6 +178,36 @@ def test_forgetting_depends_is_refused_when_the_endpoint_is_defined(app: FastAPI
         async def endpoint(publisher: Publisher[SendEmail]) -> None: ...
 
 
+def test_a_publisher_that_may_be_none_is_refused_when_the_endpoint_is_defined(
+    app: FastAPI,
+) -> None:
+    with pytest.raises(ConsumerDefinitionError, match=r"`Publisher\[SendEmail\] \| None` cannot"):
+
+        @app.post("/")
+        async def annotated(
+            publisher: Annotated[Publisher[SendEmail] | None, Depends()],
+        ) -> None: ...
+
+    with pytest.raises(ConsumerDefinitionError, match=r"write `publisher: Annotated\[Publisher\["):
+
+        @app.post("/")
+        async def by_default(publisher: Publisher[SendEmail] | None = Depends()) -> None: ...
+
+    with pytest.raises(ConsumerDefinitionError, match="never anything else"):
+
+        @app.post("/")
+        async def forgotten(publisher: Publisher[SendEmail] | None = None) -> None: ...
+
+
+def test_a_publisher_without_its_consumer_is_refused_when_the_endpoint_is_defined(
+    app: FastAPI,
+) -> None:
+    with pytest.raises(ConsumerDefinitionError, match="has to know its consumer"):
+
+        @app.post("/")
+        async def annotated(publisher: Annotated[Publisher, Depends()]) -> None: ...  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument,reportUnknownParameterType]  # the mistake
+
+
 # As an object.
 
 
@@ -196,6 +226,29 @@ def test_a_publisher_of_something_else_is_refused(argument: Any) -> None:
         publisher[argument]
 
 
+def test_the_parameters_of_a_generic_consumer_make_no_difference(
+    app: FastAPI, sender: RecordingSender
+) -> None:
+    T = TypeVar("T")
+
+    class Imported(BaseConsumer, Generic[T]):
+        QUEUE = "imported"
+
+        class Message(BaseConsumer.Message):
+            pass
+
+        async def process_message(self, message: Message) -> None: ...
+
+    @app.post("/")
+    async def endpoint(publisher: Annotated[Publisher[Imported[int]], Depends()]) -> str:
+        await publisher.publish(Imported.Message())
+        return repr(publisher)
+
+    assert post(app) == repr(Publisher[Imported[str]])
+    assert [queue for queue, _ in sender.sent] == ["imported"]
+    assert definition_of(Imported[int]) is definition_of(Imported)
+
+
 def test_a_publisher_stays_generic() -> None:
     T = TypeVar("T", bound=BaseConsumer)
     publisher: Any = Publisher
@@ -203,10 +256,17 @@ def test_a_publisher_stays_generic() -> None:
     assert publisher[T][SendEmail].__args__ == (SendEmail,)
 
 
-def test_a_publisher_can_be_optional() -> None:
+def test_a_publisher_can_be_optional_where_it_is_no_dependency() -> None:
     publisher: Any = Publisher[SendEmail]
+    other: Any = Publisher[Resize]
 
+    def notify(publisher: Publisher[SendEmail] | None = None) -> None: ...
+
+    assert get_type_hints(notify)["publisher"] == (publisher | None)
     assert (publisher | None).__args__ == (None | publisher).__args__[::-1]
+    assert repr(int | (publisher | None) | other) == (
+        "<class 'int'> | Publisher[SendEmail] | None | Publisher[Resize]"
+    )
 
 
 async def test_the_options_go_with_the_message(sender: RecordingSender) -> None:

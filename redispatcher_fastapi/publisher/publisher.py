@@ -1,90 +1,28 @@
-"""``Publisher[MyConsumer]``: typed for the checker, dependable for FastAPI."""
-# No `from __future__ import annotations` here: FastAPI < 0.128 cannot resolve string
-# annotations on a callable object, which PublisherAlias is.
+"""``Publisher``: what endpoints and consumers publish with."""
+# No `from __future__ import annotations` here: FastAPI reads the annotations of __init__ where
+# somebody depends on Publisher alone, and is to find out what is wrong with that.
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, Never, Protocol, TypeVar, Union, final, overload
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Never, TypeVar, final, overload
 
-from fastapi.requests import HTTPConnection
 from pydantic import BaseModel
 
 from redispatcher_fastapi.broker.types import MessageSender
 from redispatcher_fastapi.consumer import (
-    BaseConsumer,
     Consumes,
     ConsumesSync,
     definition_of,
     prepare,
 )
-from redispatcher_fastapi.errors import ConsumerDefinitionError, NotRunningError
 from redispatcher_fastapi.job import Job
 from redispatcher_fastapi.keys import check_job_id
+from redispatcher_fastapi.publisher.alias import PublisherAlias, RefusesDepends
 
 M = TypeVar("M")
 R = TypeVar("R")
 C = TypeVar("C", bound="ConsumesSync[Never, object]")
 C_co = TypeVar("C_co", bound="ConsumesSync[Never, object]", covariant=True)
-
-#: The name under which a dispatcher is found in the lifespan's state and on ``app.state``.
-STATE_KEY = "redispatcher"
-
-
-class PublisherSource(Protocol):
-    """What is found there."""
-
-    def publisher(self, consumer: type[C], /) -> "Publisher[C]": ...
-
-
-def not_running() -> NotRunningError:
-    """Return the error for using a dispatcher that is not there, with what usually causes it."""
-    return NotRunningError(
-        "No dispatcher is running here. The usual causes: the app does not include the router "
-        "(`app.include_router(dispatcher.router)`); the app's lifespan has not run (in tests: "
-        "`with TestClient(app) as client:`, or `RedispatcherTester(dispatcher, app)`); or the "
-        "router is included in a mounted sub-app, whose lifespan no server runs (include it in "
-        "the outermost app)."
-    )
-
-
-@dataclass(frozen=True)
-class PublisherAlias:
-    """``Publisher[MyConsumer]`` at run time: a dependency, equal for equal consumers.
-
-    Not a class, which FastAPI would call in a thread, and not a generic alias, whose parameters
-    FastAPI would look for in the query.
-    """
-
-    consumer: type[BaseConsumer]
-
-    async def __call__(self, connection: HTTPConnection) -> "Publisher[Any]":
-        scope = connection.scope
-        # The innermost app's own: the state is the outermost's, and is lost where a test runs the
-        # lifespan by itself, next to its client.
-        app_state = getattr(scope.get("app"), "state", None)
-        source: PublisherSource | None = getattr(app_state, STATE_KEY, None)
-        if source is None:
-            # Of the app this one is mounted in, or of a pool that has no app.
-            source = scope.get("state", {}).get(STATE_KEY)
-        if source is None:
-            raise not_running()
-        return source.publisher(self.consumer)
-
-    def __get_pydantic_core_schema__(self, source: object, handler: object) -> Never:
-        raise ConsumerDefinitionError(
-            f"{self} is a dependency and needs Depends(): write "
-            f"`publisher: Annotated[{self}, Depends()]`."
-        )
-
-    def __or__(self, other: Any) -> Any:
-        return Union[self, other]  # noqa: UP007  # `|` is what is being defined
-
-    def __ror__(self, other: Any) -> Any:
-        return Union[other, self]  # noqa: UP007
-
-    def __repr__(self) -> str:
-        return f"Publisher[{self.consumer.__qualname__}]"
 
 
 @final
@@ -98,10 +36,14 @@ class Publisher(Generic[C_co]):
     __slots__ = ("_definition", "_max_message_bytes", "_sender", "consumer")
 
     def __init__(
-        self, consumer: type[C_co], sender: MessageSender, *, max_message_bytes: int
+        self,
+        consumer: Annotated[type[C_co], RefusesDepends()],
+        sender: MessageSender,
+        *,
+        max_message_bytes: int,
     ) -> None:
-        self.consumer = consumer
         self._definition = definition_of(consumer)
+        self.consumer = consumer
         self._sender = sender
         self._max_message_bytes = max_message_bytes
 
@@ -110,8 +52,7 @@ class Publisher(Generic[C_co]):
         def __class_getitem__(cls, consumer: Any) -> Any:
             if isinstance(consumer, TypeVar) or consumer is Any:
                 return super().__class_getitem__(consumer)
-            definition_of(consumer)
-            return PublisherAlias(consumer)
+            return PublisherAlias(definition_of(consumer).consumer)
 
     @overload
     async def publish(
@@ -261,7 +202,7 @@ class Publisher(Generic[C_co]):
         )
 
     def __repr__(self) -> str:
-        return f"Publisher[{self.consumer.__qualname__}]"
+        return f"Publisher[{self._definition.name}]"
 
 
 class Publishers:
