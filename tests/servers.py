@@ -26,7 +26,11 @@ from tests.waiting import wait_until_blocking
 _STARTS_WITHIN = timedelta(seconds=20)
 _ANSWERS_WITHIN = timedelta(seconds=1)
 _STOPS_WITHIN = timedelta(seconds=20)
+_CLUSTER_BUS_OFFSET = 10_000
 _START_ATTEMPTS = 5  # another process may take the free port before the server does
+
+
+Config = Mapping[str, str | tuple[str, ...]]
 
 
 class CommandClient(Protocol):
@@ -44,31 +48,60 @@ def find_redis_server() -> str | None:
     return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
-def skip_or_fail(reason: str) -> Never:
-    """Skip the test where something is missing; fail it where everything is promised."""
-    if os.environ.get("REDISPATCHER_REQUIRE_REDIS") == "1":
+def skip_or_fail(reason: str, *, lacking: str | None = None) -> Never:
+    """Skip the test where something is missing; fail it where everything is promised.
+
+    ``lacking`` names what REDISPATCHER_REDIS_LACKS may except from that promise.
+    """
+    is_promised = os.environ.get("REDISPATCHER_REQUIRE_REDIS") == "1"
+    if is_promised and (lacking is None or os.environ.get("REDISPATCHER_REDIS_LACKS") != lacking):
         pytest.fail(f"{reason}, but REDISPATCHER_REQUIRE_REDIS=1 demands it")
     pytest.skip(reason)
+
+
+@contextmanager
+def open_client(
+    *,
+    port: int = 0,
+    unix_socket_path: str | None = None,
+    password: str | None = None,
+    timeout: timedelta = timedelta(seconds=5),
+) -> Generator[CommandClient]:
+    """Open a plain client that answers in text and repeats nothing."""
+    client = Redis(
+        host="127.0.0.1",
+        port=port,
+        unix_socket_path=unix_socket_path,
+        password=password,
+        decode_responses=True,
+        socket_timeout=timeout.total_seconds(),
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 class RedisServer:
     """One server on a free loopback port, or on a unix socket; entering it starts it.
 
     It keeps its address and its directory from start to start, so that clients find it again and an
-    append-only file survives. ``config`` holds redis.conf directives; ``is_durable`` writes every
-    command to disk before it is answered, in ``directory``.
+    append-only file survives. ``config`` holds redis.conf directives, with a tuple for several
+    arguments; ``is_durable`` writes every command to disk before it is answered, in ``directory``.
     """
 
     def __init__(
         self,
         directory: Path,
         *,
-        config: Mapping[str, str] | None = None,
+        config: Config | None = None,
         is_durable: bool = False,
         on_unix_socket: bool = False,
     ) -> None:
         self.directory = directory
-        self._config = {"save": "", "appendonly": "no", **(config or {})}
+        self._config: dict[str, str | tuple[str, ...]] = {"save": "", "appendonly": "no"}
+        self._config |= config or {}
         if is_durable:
             self._config |= {"appendonly": "yes", "appendfsync": "always"}
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +112,7 @@ class RedisServer:
     @property
     def dsn(self) -> str:
         """Where it listens, with the password if ``requirepass`` is configured."""
-        password = self._config.get("requirepass")
+        password = self._password
         if self._socket_folder is not None:
             return f"unix://{f':{password}@' if password else ''}{self._socket_path}?db=0"
         return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self._port}/0"
@@ -102,20 +135,11 @@ class RedisServer:
     @contextmanager
     def client(self, *, timeout: timedelta = timedelta(seconds=5)) -> Generator[CommandClient]:
         """Open a plain client that answers in text and repeats nothing."""
-        address: dict[str, Any] = {"host": "127.0.0.1", "port": self._port}
+        address: dict[str, Any] = {"port": self._port}
         if self._socket_folder is not None:
             address = {"unix_socket_path": self._socket_path}
-        client = Redis(
-            **address,
-            password=self._config.get("requirepass"),
-            decode_responses=True,
-            socket_timeout=timeout.total_seconds(),
-            retry=Retry(NoBackoff(), 0),
-        )
-        try:
+        with open_client(**address, password=self._password, timeout=timeout) as client:
             yield client
-        finally:
-            client.close()
 
     def start(self) -> None:
         """Start, and return once this very process answers."""
@@ -124,7 +148,7 @@ class RedisServer:
         for attempt in range(1, _START_ATTEMPTS + 1):
             had_port = self._port
             if self._socket_folder is None and not had_port:
-                self._port = _find_free_port()
+                self._port = find_free_port()
             try:
                 self._start_once()
             except ServerNotStartedError:
@@ -183,6 +207,12 @@ class RedisServer:
             self._socket_folder.cleanup()
 
     @property
+    def _password(self) -> str | None:
+        password = self._config.get("requirepass")
+        assert not isinstance(password, tuple)
+        return password
+
+    @property
     def _socket_path(self) -> str:
         assert self._socket_folder is not None
         return str(Path(self._socket_folder.name) / "redis.sock")
@@ -200,11 +230,13 @@ class RedisServer:
         program = find_redis_server()
         if program is None:
             raise ServerNotStartedError("neither redis-server nor valkey-server is on PATH")
-        address = {"bind": "127.0.0.1", "port": str(self._port)}
+        address: Config = {"bind": "127.0.0.1", "port": str(self._port)}
         if self._socket_folder is not None:
             address = {"port": "0", "unixsocket": self._socket_path}
-        options = {**self._config, **address, "dir": str(self.directory)}
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        options: Config = {**self._config, **address, "dir": str(self.directory)}
+        arguments: list[str] = []
+        for name, value in options.items():
+            arguments += (f"--{name}", *((value,) if isinstance(value, str) else value))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [program, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -226,6 +258,12 @@ class RedisServer:
             return False
         if information["process_id"] != self.pid:
             raise ServerNotStartedError(f"another server listens on {self._port or 'the socket'}")
+        demanded = os.environ.get("REDISPATCHER_REDIS_VERSION", "")
+        if not f"{information['redis_version']}.".startswith(f"{demanded}." if demanded else ""):
+            raise ServerNotStartedError(
+                f"this is Redis {information['redis_version']}, but "
+                f"REDISPATCHER_REDIS_VERSION={demanded} demands another"
+            )
         return True
 
     def _reap(self) -> None:
@@ -238,10 +276,14 @@ class RedisServer:
             raise
 
 
-def _find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def find_free_port() -> int:
+    """Return a loopback port that nobody listens on, low enough for a node of a cluster."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port + _CLUSTER_BUS_OFFSET < 65536:
+            return port
 
 
 class RedisServers:
@@ -254,7 +296,7 @@ class RedisServers:
     def start(
         self,
         *,
-        config: Mapping[str, str] | None = None,
+        config: Config | None = None,
         is_durable: bool = False,
         on_unix_socket: bool = False,
     ) -> RedisServer:

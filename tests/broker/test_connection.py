@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-import socket
-import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,8 @@ from redispatcher_fastapi.errors import (
     BrokerUnavailableError,
     ConfigurationError,
 )
-from tests.servers import RedisServer, RedisServers, skip_or_fail
+from tests.servers import RedisServer, RedisServers, find_free_port
+from tests.topologies import cluster_dsn, running_sentinel, start_cluster, tls_server
 from tests.waiting import wait_until, wait_until_blocking
 
 
@@ -38,6 +36,12 @@ async def run(client: Any, *command: Any) -> Any:
 def connect(dsn: str, *, decode_responses: bool) -> Redis:
     address = parse_dsn(dsn).addresses[0]
     return Redis(host=address.host, port=address.port, decode_responses=decode_responses)
+
+
+def protocol_in(hello: Any) -> int:
+    """Return the protocol of a connection, out of what HELLO answers on it."""
+    fields: list[Any] = [*chain(*hello.items())] if hasattr(hello, "items") else hello
+    return int(fields[fields.index(b"proto") + 1])
 
 
 async def ping(client: Any) -> bool:
@@ -87,10 +91,11 @@ class TestEveryAddress:
 
         async with Connections(dsn) as connections:
             info = await run(connections.worker, "CLIENT", "INFO")
+            protocol = protocol_in(await run(connections.worker, "HELLO"))
 
         assert b" db=3 " in info
         assert b" name=app " in info
-        assert b" resp=3" in info
+        assert protocol == 3
 
     @pytest.mark.redis
     async def test_resp2_is_the_default_whatever_redis_py_thinks(
@@ -98,12 +103,12 @@ class TestEveryAddress:
     ) -> None:
         async with Connections(parse_dsn(redis_server.dsn)) as connections:
             with connections.heartbeat() as heartbeat:
-                infos = [
-                    await run(connections.worker, "CLIENT", "INFO"),
-                    heartbeat.execute_command("CLIENT", "INFO"),
+                answers = [
+                    await run(connections.worker, "HELLO"),
+                    heartbeat.execute_command("HELLO"),
                 ]
 
-        assert all(b" resp=2" in info for info in infos)
+        assert [protocol_in(answer) for answer in answers] == [2, 2]
 
 
 class TestMemory:
@@ -184,7 +189,7 @@ class TestNothingIsRepeated:
             await client.aclose()
 
     async def test_a_server_that_is_gone_fails_at_once(self) -> None:
-        async with Connections(parse_dsn(f"redis://127.0.0.1:{_free_port()}")) as connections:
+        async with Connections(parse_dsn(f"redis://127.0.0.1:{find_free_port()}")) as connections:
             started = asyncio.get_running_loop().time()
             with pytest.raises(REDIS_ERRORS):
                 await ping(connections.publisher)
@@ -251,7 +256,7 @@ class TestTls:
     async def test_the_certificate_is_checked(
         self, redis_servers: RedisServers, tmp_path: Path
     ) -> None:
-        async with _tls_server(redis_servers, tmp_path) as port:
+        async with tls_server(redis_servers, tmp_path) as (_, port):
             trusting = f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
             async with Connections(parse_dsn(trusting)) as connections:
                 with connections.heartbeat() as heartbeat:
@@ -264,7 +269,7 @@ class TestTls:
     async def test_so_is_the_name_of_the_host(
         self, redis_servers: RedisServers, tmp_path: Path
     ) -> None:
-        async with _tls_server(redis_servers, tmp_path) as port:
+        async with tls_server(redis_servers, tmp_path) as (_, port):
             dsn = f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
             async with Connections(parse_dsn(dsn)) as connections:
                 with pytest.raises(ConfigurationError, match="host name"):
@@ -276,7 +281,7 @@ class TestTls:
         self, redis_servers: RedisServers, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.WARNING, "redispatcher")
-        async with _tls_server(redis_servers, tmp_path) as port:
+        async with tls_server(redis_servers, tmp_path) as (_, port):
             dsn = parse_dsn(f"rediss://:x@127.0.0.1:{port}?ssl_cert_reqs=none")
             async with Connections(dsn) as connections:
                 # The server has no password: it answers, and refuses this one.
@@ -292,7 +297,7 @@ class TestCluster:
     async def test_commands_go_to_the_nodes_of_their_keys(
         self, redis_servers: RedisServers
     ) -> None:
-        dsn = parse_dsn(f"redis+cluster://127.0.0.1:{_start_cluster(redis_servers)}")
+        dsn = parse_dsn(cluster_dsn(start_cluster(redis_servers)))
         async with Connections(dsn) as connections:
             with connections.heartbeat() as heartbeat:
                 await run(connections.publisher, "SET", "rd:{a}:x", "1")
@@ -311,20 +316,20 @@ class TestCluster:
     async def test_a_plain_address_of_a_cluster_is_warned_of(
         self, redis_servers: RedisServers
     ) -> None:
-        dsn = parse_dsn(f"redis://127.0.0.1:{_start_cluster(redis_servers)}")
+        dsn = parse_dsn(start_cluster(redis_servers)[0].dsn)
         async with Connections(dsn) as connections:
             warnings = await check_server(connections)
 
         assert any("redis+cluster://" in warning for warning in warnings)
 
     def test_the_heartbeat_of_an_unreachable_cluster_fails_at_its_first_command(self) -> None:
-        dsn = parse_dsn(f"redis+cluster://127.0.0.1:{_free_port()}")
+        dsn = parse_dsn(f"redis+cluster://127.0.0.1:{find_free_port()}")
 
         with Connections(dsn).heartbeat() as heartbeat, pytest.raises(REDIS_ERRORS):
             heartbeat.execute_command("PING")
 
     async def test_an_unreachable_cluster_is_unavailable(self) -> None:
-        dsn = parse_dsn(f"redis+cluster://127.0.0.1:{_free_port()}")
+        dsn = parse_dsn(f"redis+cluster://127.0.0.1:{find_free_port()}")
         async with Connections(dsn) as connections:
             with pytest.raises(BrokerUnavailableError):
                 await check_server(connections)
@@ -337,19 +342,16 @@ class TestSentinel:
     ) -> None:
         first = redis_servers.start(config={"requirepass": "p"})
         second = redis_servers.start(config={"requirepass": "p"})
-        with _sentinel(tmp_path, first.port) as port:
+        with running_sentinel(tmp_path, first) as sentinel:
             # The first sentinel of the list is away.
-            dsn = parse_dsn(
-                f"redis+sentinel://:p@127.0.0.1:{_free_port()},127.0.0.1:{port}/my-master/0"
-                "?sentinel_password=s"
-            )
+            dsn = parse_dsn(sentinel.dsn(before=f"127.0.0.1:{find_free_port()},"))
             async with Connections(dsn) as connections:
                 with connections.heartbeat() as heartbeat:
                     assert await _port_of(connections.publisher) == first.port
                     assert await check_server(connections)
 
                     first.kill()
-                    await _point_sentinel_to(port, second.port)
+                    sentinel.point_to(second)
                     with suppress(*REDIS_ERRORS):  # redis-py may notice before it sends
                         await ping(connections.publisher)
 
@@ -358,7 +360,7 @@ class TestSentinel:
                     assert int(answer[1]) == second.port
 
     async def test_no_sentinel_at_all_is_unavailable(self) -> None:
-        dsn = parse_dsn(f"redis+sentinel://127.0.0.1:{_free_port()}/my-master")
+        dsn = parse_dsn(f"redis+sentinel://127.0.0.1:{find_free_port()}/my-master")
         async with Connections(dsn) as connections:
             with pytest.raises(BrokerUnavailableError):
                 await check_server(connections)
@@ -428,7 +430,7 @@ class TestCheckServer:
                 await check_server(connections)
 
     async def test_a_server_that_does_not_answer_is_unavailable(self) -> None:
-        async with Connections(parse_dsn(f"redis://127.0.0.1:{_free_port()}")) as connections:
+        async with Connections(parse_dsn(f"redis://127.0.0.1:{find_free_port()}")) as connections:
             with pytest.raises(BrokerUnavailableError):
                 await check_server(connections)
 
@@ -459,105 +461,9 @@ class TestCheckServer:
         assert "replica" in check_information(information, is_cluster=False)[0]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _count_clients(admin: Any) -> int:
     return len(str(admin.execute_command("CLIENT", "LIST")).splitlines())
 
 
 async def _port_of(client: Any) -> int:
     return int((await run(client, "CONFIG", "GET", "port"))[1])
-
-
-def _start_cluster(servers: RedisServers) -> int:
-    """Start a cluster of one node that has all slots."""
-    server = servers.start(config={"cluster-enabled": "yes", "cluster-announce-ip": "127.0.0.1"})
-    with server.client() as admin:
-        admin.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
-        wait_until_blocking(
-            lambda: "cluster_state:ok" in str(admin.execute_command("CLUSTER", "INFO"))
-        )
-    return server.port
-
-
-@asynccontextmanager
-async def _tls_server(servers: RedisServers, directory: Path) -> AsyncGenerator[int]:
-    """Start a server with a certificate for localhost, signed by ``ca.pem``."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        skip_or_fail("openssl is not on PATH")
-
-    def run(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=directory, check=True, capture_output=True)
-
-    run(
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=test ca"),
-        *("-keyout", "ca.key", "-out", "ca.pem"),
-        *("-addext", "keyUsage=critical,keyCertSign"),
-    )
-    run(
-        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"),
-        *("-keyout", "server.key", "-out", "server.csr"),
-    )
-    (directory / "names").write_text("subjectAltName=DNS:localhost")
-    run(
-        *("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "1"),
-        *("-CAcreateserial", "-extfile", "names", "-out", "server.pem"),
-    )
-    port = _free_port()
-    server = servers.start(
-        config={
-            "tls-port": str(port),
-            "tls-cert-file": str(directory / "server.pem"),
-            "tls-key-file": str(directory / "server.key"),
-            "tls-auth-clients": "no",
-        }
-    )
-    yield port
-    # redis-py does not wait until a connection that was refused is closed, and TLS closes in steps:
-    # a loop that ended in between would leave the socket open.
-    server.stop()
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-@contextmanager
-def _sentinel(directory: Path, master_port: int) -> Generator[int]:
-    """Run a sentinel with the password ``s`` that watches the server on ``master_port``."""
-    port = _free_port()
-    configuration = directory / "sentinel.conf"
-    configuration.write_text(
-        f"port {port}\nbind 127.0.0.1\nrequirepass s\ndir {directory}\n"
-        f"sentinel monitor my-master 127.0.0.1 {master_port} 1\n"
-        "sentinel auth-pass my-master p\n"
-    )
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    assert program is not None
-    process = subprocess.Popen(
-        [program, str(configuration), "--sentinel"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until_blocking(lambda: _listens(port))
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-async def _point_sentinel_to(sentinel_port: int, master_port: int) -> None:
-    """Do what a failover does to the sentinel's answer."""
-    async with Redis(port=sentinel_port, password="s") as sentinel:
-        await run(sentinel, "SENTINEL", "REMOVE", "my-master")
-        await run(sentinel, "SENTINEL", "MONITOR", "my-master", "127.0.0.1", master_port, 1)
-        await run(sentinel, "SENTINEL", "SET", "my-master", "auth-pass", "p")

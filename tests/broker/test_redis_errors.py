@@ -184,7 +184,7 @@ class TestOnAServer:
         assert [type(translate(error)) for error in errors] == [BrokerAccessError] * 6
 
     async def test_a_replica_also_inside_a_script(self, redis_servers: RedisServers) -> None:
-        server = redis_servers.start(config={"replicaof": "127.0.0.1 1"})
+        server = redis_servers.start(config={"replicaof": ("127.0.0.1", "1")})
         async with _connect(server) as client:
             errors = [
                 await _error_of(client, "SET", "a", "b"),

@@ -1,0 +1,311 @@
+"""A pool does all of its work on every kind of Redis that has an address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redispatcher_fastapi import BaseConsumer, Fixed, JobContext, JobState, RetryPolicy
+from redispatcher_fastapi.broker.broker import Broker
+from redispatcher_fastapi.broker.connection import Connections
+from redispatcher_fastapi.broker.types import EngineSettings, Want
+from redispatcher_fastapi.broker.working import WorkerBroker
+from redispatcher_fastapi.dsn import parse_dsn
+from redispatcher_fastapi.keys import queue_prefix
+from tests.leaks import find_leaks
+from tests.pool.running import PATIENCE, RunningPool, running_pool
+from tests.servers import RedisServer, RedisServers, find_redis_server, skip_or_fail
+from tests.topologies import cluster_dsn, running_sentinel, start_cluster, tls_server
+from tests.waiting import wait_until, wait_until_blocking
+
+pytestmark = pytest.mark.redis
+
+LEASE = timedelta(seconds=1)
+QUEUES = ("upper", "length", "echo")
+MILLISECOND = timedelta(milliseconds=1)
+DELAY = timedelta(milliseconds=150)
+#: An idle pool, and whoever waits for a result, look by themselves only every 5 s.
+PROMPTLY = timedelta(seconds=4)
+
+
+class Upper(BaseConsumer):
+    """Lives on the first of three masters."""
+
+    QUEUE = "upper"
+
+    class Message(BaseConsumer.Message):
+        text: str
+
+    async def process_message(self, message: Message) -> str:
+        return message.text.upper()
+
+
+class Length(BaseConsumer):
+    """Lives on the second."""
+
+    QUEUE = "length"
+
+    class Message(BaseConsumer.Message):
+        text: str
+
+    def process_message(self, message: Message) -> int:
+        return len(message.text)
+
+
+class Echo(BaseConsumer):
+    """Lives on the third."""
+
+    QUEUE = "echo"
+    RETRY = RetryPolicy(max_attempts=2, backoff=Fixed(timedelta(milliseconds=1)))
+
+    class Message(BaseConsumer.Message):
+        text: str
+        failures: int = 0
+
+    async def process_message(self, message: Message, context: JobContext) -> str:
+        if context.attempt <= message.failures:
+            raise ValueError("not yet")
+        return f"{message.text} on attempt {context.attempt}"
+
+
+def gated(queue: str, gate: asyncio.Event) -> type[BaseConsumer]:
+    """Return a consumer whose jobs end, with the number of the attempt, when the gate opens."""
+
+    class Gated(BaseConsumer):
+        QUEUE = queue
+
+        class Message(BaseConsumer.Message):
+            pass
+
+        async def process_message(self, message: Message, context: JobContext) -> int:
+            await gate.wait()
+            return context.attempt
+
+    return Gated
+
+
+async def check_all_work(dsn: str, servers: list[RedisServer]) -> None:
+    """Do on a store, once, what users do."""
+    async with running_pool(dsn, Echo, Upper, Length) as running:
+        assert await running.perform(Echo.Message(text="a")) == "a on attempt 1"
+        assert await running.perform(Upper.Message(text="a")) == "A"
+        assert await running.perform(Length.Message(text="four")) == 4
+        assert await running.perform(Echo.Message(text="b", failures=1)) == "b on attempt 2"
+        await check_delay(running)
+        await check_many(running)
+        await check_prompt_start(running, servers)
+
+
+async def check_delay(running: RunningPool) -> None:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    job = await running.publish(Upper.Message(text="later"), delay=DELAY)
+    assert await job.state() is JobState.SCHEDULED
+    assert await job.result(PROMPTLY) == "LATER"
+    assert loop.time() - started >= DELAY.total_seconds()
+
+
+async def check_many(running: RunningPool) -> None:
+    texts = [str(number) for number in range(500)]
+    jobs = await running.publisher(Upper).publish_many(Upper.Message(text=text) for text in texts)
+    assert [await job.result(PATIENCE) for job in jobs] == texts
+
+
+async def check_prompt_start(running: RunningPool, servers: list[RedisServer]) -> None:
+    for message, result in [
+        (Echo.Message(text="a"), "a on attempt 1"),
+        (Upper.Message(text="a"), "A"),
+        (Length.Message(text="a"), 1),
+    ] * 2:
+        # Right after a job, the pool has only begun to wait: without its token it would go on.
+        await wait_until(lambda: all(is_waited_on(server) for server in servers))
+        job = await running.publish(message)
+        assert await job.result(PROMPTLY) == result
+
+
+def is_waited_on(server: RedisServer) -> bool:
+    with server.client() as admin:
+        information = admin.execute_command("INFO", "clients")
+    return bool(information["blocked_clients"])
+
+
+class TestOnOneServer:
+    async def test_a_unix_socket(self, redis_servers: RedisServers) -> None:
+        server = redis_servers.start(on_unix_socket=True)
+
+        await check_all_work(server.dsn, [server])
+
+    async def test_resp3(self, redis_servers: RedisServers) -> None:
+        server = redis_servers.start()
+
+        await check_all_work(f"{server.dsn}?protocol=3", [server])
+
+    async def test_tls(self, redis_servers: RedisServers, tmp_path: Path) -> None:
+        async with tls_server(redis_servers, tmp_path) as (server, port):
+            dsn = f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
+
+            await check_all_work(dsn, [server])
+
+
+class TestSentinel:
+    async def test_what_was_published_before_and_after_a_failover_is_done(
+        self, redis_servers: RedisServers, tmp_path: Path
+    ) -> None:
+        gate = asyncio.Event()
+        waiting = gated("waiting", gate)
+        password = {"requirepass": "p", "masterauth": "p"}
+        first = redis_servers.start(config={**password, "repl-diskless-sync-delay": "0"})
+        master = ("127.0.0.1", str(first.port))
+        second = redis_servers.start(config={**password, "replicaof": master})
+        with running_sentinel(tmp_path, first) as sentinel:
+            async with running_pool(sentinel.dsn(), Echo, waiting) as running:
+                done = await running.publish(Echo.Message(text="before"))
+                assert await done.result(PATIENCE) == "before on attempt 1"
+                started = await running.publish(waiting.Message())
+                await wait_until(lambda: running.pool.running == 1)
+                scheduled = await running.publish(Echo.Message(text="due"), delay=DELAY)
+                await wait_until(lambda: offset_of(second) == offset_of(first))
+
+                first.kill()
+                with second.client() as admin:
+                    admin.execute_command("REPLICAOF", "NO", "ONE")
+                sentinel.point_to(second)
+                after = await running.publish(Echo.Message(text="after"))
+                gate.set()
+
+                assert await after.result(PATIENCE) == "after on attempt 1"
+                assert await scheduled.result(PATIENCE) == "due on attempt 1"
+                assert await started.result(PATIENCE) == 1
+                assert await done.state() is JobState.SUCCEEDED
+
+
+def offset_of(server: RedisServer) -> int:
+    """Return how far a server has come in the stream of a master's writes."""
+    with server.client() as admin:
+        replication = admin.execute_command("INFO", "replication")
+    offset = "slave_repl_offset" if replication["role"] == "slave" else "master_repl_offset"
+    return int(replication.get(offset, -1))
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServer]]:
+    """A cluster of three masters, which takes seconds to start."""
+    if find_redis_server() is None:
+        skip_or_fail("redis-server is not on PATH")
+    with RedisServers(tmp_path_factory.mktemp("cluster")) as servers:
+        yield start_cluster(servers, masters=3)
+
+
+@pytest.fixture
+def cluster(nodes: list[RedisServer]) -> Iterator[str]:
+    """The address of that cluster, empty; fails a test that leaks keys."""
+    for node in nodes:
+        with node.client() as admin:
+            admin.execute_command("FLUSHALL")
+    yield cluster_dsn(nodes)
+    for node in nodes:
+        with node.client() as admin:
+            assert find_leaks(admin) == []
+
+
+class TestCluster:
+    @pytest.mark.parametrize("protocol", [2, 3])
+    async def test_queues_of_several_shards_are_served_by_one_pool(
+        self, cluster: str, nodes: list[RedisServer], protocol: int
+    ) -> None:
+        await check_all_work(f"{cluster}?protocol={protocol}", nodes)
+
+        assert [queues_on(node) for node in nodes] == [{"upper"}, {"length"}, {"echo"}]
+
+    async def test_the_first_commands_of_a_client_may_come_all_at_once(self, cluster: str) -> None:
+        async with Connections(parse_dsn(cluster)) as connections:
+            client: Any = connections.worker
+            answers = await asyncio.gather(
+                *(
+                    client.execute_command("EVAL", "return 1", 1, f"{{{queue}}}")
+                    for queue in QUEUES * 5
+                )
+            )
+
+        assert answers == [1] * 15
+
+    async def test_a_stopped_pool_hands_back_what_runs_on_each_shard(self, cluster: str) -> None:
+        gate = asyncio.Event()
+        consumers = [gated(queue, gate) for queue in QUEUES]
+        async with running_pool(cluster, *consumers, grace_period=timedelta()) as stopped:
+            jobs = [await stopped.publish(consumer.Message()) for consumer in consumers]
+            await wait_until(lambda: stopped.pool.running == len(QUEUES))
+            await stopped.pool.stop()
+            states = [await job.state() for job in jobs]
+            async with running_pool(cluster, *consumers) as running:
+                gate.set()
+                attempts = [await job.result(PATIENCE) for job in jobs]
+                assert running.pool.running == 0
+
+        assert states == [JobState.QUEUED] * len(QUEUES)
+        assert attempts == [1] * len(QUEUES)
+
+    @pytest.mark.slow
+    async def test_the_lease_on_each_shard_is_renewed_while_a_job_blocks_the_event_loop(
+        self, cluster: str, nodes: list[RedisServer]
+    ) -> None:
+        class Blocking(BaseConsumer):
+            QUEUE = "upper"
+
+            class Message(BaseConsumer.Message):
+                pass
+
+            async def process_message(self, message: Message, context: JobContext) -> int:
+                first = [leases_on(node) for node in nodes]
+
+                def have_moved() -> bool:
+                    return all(
+                        leases_on(node)[holder] > end + 2 * LEASE / MILLISECOND
+                        for node, leases in zip(nodes, first, strict=True)
+                        for holder, end in leases.items()
+                    )
+
+                wait_until_blocking(have_moved)
+                return context.attempt
+
+        async with running_pool(cluster, Blocking, Length, Echo, lease=LEASE) as running:
+            assert await running.perform(Blocking.Message()) == 1
+
+    @pytest.mark.slow
+    async def test_what_a_lost_process_held_on_each_shard_is_taken_back(self, cluster: str) -> None:
+        consumers = (Upper, Length, Echo)
+        async with running_pool(cluster, gated("other", asyncio.Event())) as bystander:
+            jobs = [await bystander.publish(consumer.Message(text="a")) for consumer in consumers]
+            broker = Broker(bystander.broker.connections, EngineSettings(lease=LEASE))
+            lost = WorkerBroker(broker.connections, broker.settings, broker.clock)
+            await lost.renew(dict.fromkeys(QUEUES, "lost"))
+            claimed = await lost.claim([Want(queue, "lost", 1, 1) for queue in QUEUES])
+            held = [delivery.queue for delivery in claimed.deliveries]
+            async with running_pool(cluster, *consumers, lease=LEASE):
+                results = [await job.result(PATIENCE) for job in jobs]
+
+        assert held == list(QUEUES)
+        assert results == ["A", 1, "a on attempt 1"]
+
+
+def queues_on(node: RedisServer) -> set[str]:
+    """Return the queues that have keys on a node."""
+    with node.client() as admin:
+        keys = admin.execute_command("KEYS", "*")
+    return {queue for queue in QUEUES for key in keys if key.startswith(queue_prefix(queue))}
+
+
+def leases_on(node: RedisServer) -> dict[str, float]:
+    """Return when the leases of a node's one queue end, by holder."""
+    (queue,) = queues_on(node)
+    with node.client() as admin:
+        leases = f"{queue_prefix(queue)}leases"
+        holders = filter(None, admin.execute_command("ZRANGE", leases, 0, -1))
+        return {
+            holder: float(admin.execute_command("ZSCORE", leases, holder)) for holder in holders
+        }

@@ -1,0 +1,165 @@
+"""Redis as it is run elsewhere than on one plain port: Cluster, Sentinel, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from tests.servers import (
+    RedisServer,
+    RedisServers,
+    ServerNotStartedError,
+    find_free_port,
+    find_redis_server,
+    open_client,
+    skip_or_fail,
+)
+from tests.waiting import wait_until_blocking
+
+_SLOTS = 16384
+_MASTER = "my-master"
+
+
+def start_cluster(servers: RedisServers, *, masters: int = 1) -> list[RedisServer]:
+    """Start a cluster whose masters have equal shares of the slots, in their order."""
+    nodes = [
+        servers.start(config={"cluster-enabled": "yes", "cluster-announce-ip": "127.0.0.1"})
+        for _ in range(masters)
+    ]
+    for number, node in enumerate(nodes):
+        with node.client() as admin:
+            slots = range(_SLOTS * number // masters, _SLOTS * (number + 1) // masters)
+            admin.execute_command("CLUSTER", "ADDSLOTS", *slots)
+            # Equal epochs would be sorted out as well, but later.
+            admin.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            for other in nodes[:number]:
+                admin.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
+    wait_until_blocking(lambda: all(_knows_all(node, masters) for node in nodes))
+    return nodes
+
+
+def cluster_dsn(nodes: Sequence[RedisServer]) -> str:
+    """Return the address of a cluster, which names only its first node."""
+    return f"redis+cluster://127.0.0.1:{nodes[0].port}"
+
+
+def _knows_all(node: RedisServer, masters: int) -> bool:
+    with node.client() as admin:
+        state = str(admin.execute_command("CLUSTER", "INFO"))
+    return all(
+        fact in state
+        for fact in (
+            "cluster_state:ok",
+            f"cluster_slots_assigned:{_SLOTS}",
+            f"cluster_known_nodes:{masters}",
+            f"cluster_size:{masters}",
+        )
+    )
+
+
+@asynccontextmanager
+async def tls_server(
+    servers: RedisServers, directory: Path
+) -> AsyncGenerator[tuple[RedisServer, int]]:
+    """Start a server with a certificate for localhost, signed by ``ca.pem``.
+
+    Its own port is without TLS; the other one that is provided takes nothing else.
+    """
+    _make_certificates(directory)
+    port = find_free_port()
+    try:
+        server = servers.start(
+            config={
+                "tls-port": str(port),
+                "tls-cert-file": str(directory / "server.pem"),
+                "tls-key-file": str(directory / "server.key"),
+                "tls-auth-clients": "no",
+            }
+        )
+    except ServerNotStartedError as error:
+        if "tls-port" not in str(error) or "Bad directive" not in str(error):
+            raise
+        skip_or_fail("this redis-server was built without TLS", lacking="tls")
+    yield server, port
+    # redis-py does not wait until a connection that was refused is closed, and TLS closes in steps:
+    # a loop that ended in between would leave the socket open.
+    server.stop()
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def _make_certificates(directory: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        skip_or_fail("openssl is not on PATH")
+
+    def run(*arguments: str) -> None:
+        subprocess.run([openssl, *arguments], cwd=directory, check=True, capture_output=True)
+
+    run(
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=test ca"),
+        *("-keyout", "ca.key", "-out", "ca.pem"),
+        *("-addext", "keyUsage=critical,keyCertSign"),
+    )
+    run(
+        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"),
+        *("-keyout", "server.key", "-out", "server.csr"),
+    )
+    (directory / "names").write_text("subjectAltName=DNS:localhost")
+    run(
+        *("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "1"),
+        *("-CAcreateserial", "-extfile", "names", "-out", "server.pem"),
+    )
+
+
+class RunningSentinel:
+    """A sentinel with the password ``s`` for one master with the password ``p``."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def dsn(self, *, before: str = "") -> str:
+        """Return the address of the master; ``before`` are sentinels that are asked first."""
+        return f"redis+sentinel://:p@{before}127.0.0.1:{self.port}/{_MASTER}/0?sentinel_password=s"
+
+    def point_to(self, master: RedisServer) -> None:
+        """Do what a failover does to the sentinel's answer."""
+        with open_client(port=self.port, password="s") as sentinel:
+            sentinel.execute_command("SENTINEL", "REMOVE", _MASTER)
+            sentinel.execute_command("SENTINEL", "MONITOR", _MASTER, "127.0.0.1", master.port, 1)
+            sentinel.execute_command("SENTINEL", "SET", _MASTER, "auth-pass", "p")
+
+
+@contextmanager
+def running_sentinel(directory: Path, master: RedisServer) -> Generator[RunningSentinel]:
+    """Run a sentinel that watches one server, and leaves it to the test to fail over."""
+    port = find_free_port()
+    configuration = directory / "sentinel.conf"
+    configuration.write_text(
+        f"port {port}\nbind 127.0.0.1\nrequirepass s\ndir {directory}\n"
+        f"sentinel monitor {_MASTER} 127.0.0.1 {master.port} 1\n"
+        f"sentinel auth-pass {_MASTER} p\n"
+    )
+    program = find_redis_server()
+    assert program is not None
+    process = subprocess.Popen(
+        [program, str(configuration), "--sentinel"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until_blocking(lambda: _listens(port))
+        yield RunningSentinel(port)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
