@@ -87,7 +87,7 @@ def _refuse_loss(plain: Any, written: bytes, what: str) -> None:
     raise MessageEncodingError(
         f"The field {loss.place!r} in the {what} is not a finite number and would be published as "
         "null. Publish another value, or give its model `model_config = "
-        'ConfigDict(ser_json_inf_nan="strings")`.'
+        'ConfigDict(ser_json_inf_nan="constants")`.'
     )
 
 

@@ -53,7 +53,7 @@ class Point(BaseModel):
 
 
 class Sample(BaseModel):
-    model_config = ConfigDict(ser_json_inf_nan="strings")
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     x: float
 
@@ -145,6 +145,10 @@ class TestNumbers:
             definition_of(consumer(returns=returns)).encode_result(value)
 
 
+#: What pydantic < 2.8 says of a secret where the annotation does not tell of it.
+UNKNOWN = "unknown type: .*Secret"
+
+
 class TestSecrets:
     @pytest.mark.parametrize(
         ("annotation", "value", "place"),
@@ -160,15 +164,19 @@ class TestSecrets:
     def test_they_are_refused_wherever_they_are(
         self, annotation: Any, value: Any, place: str
     ) -> None:
-        with pytest.raises(MessageEncodingError, match=f"secret field '{place}' .* asterisks"):
+        refusal = f"secret field '{place}' .* asterisks|{UNKNOWN}"
+
+        with pytest.raises(MessageEncodingError, match=refusal):
             encode(with_field(annotation), value)
-        with pytest.raises(ResultEncodingError, match="asterisks"):
+        with pytest.raises(ResultEncodingError, match=f"asterisks|{UNKNOWN}"):
             definition_of(consumer(returns=annotation)).encode_result(value)
 
     def test_they_are_refused_in_headers(self) -> None:
         some = consumer()
 
-        with pytest.raises(MessageEncodingError, match="secret field 'token' in the headers"):
+        refusal = f"secret field 'token' in the headers|{UNKNOWN}"
+
+        with pytest.raises(MessageEncodingError, match=refusal):
             definition_of(some).encode(some.Message(), {"token": SECRET})
 
     def test_one_that_a_serializer_reveals_is_published(self) -> None:
