@@ -283,9 +283,11 @@ class TestCluster:
             jobs = [await bystander.publish(consumer.Message(text="a")) for consumer in consumers]
             broker = Broker(bystander.broker.connections, EngineSettings(lease=LEASE))
             lost = WorkerBroker(broker.connections, broker.settings, broker.clock)
-            await lost.renew(dict.fromkeys(QUEUES, "lost"))
-            claimed = await lost.claim([Want(queue, "lost", 1, 1) for queue in QUEUES])
-            held = [delivery.queue for delivery in claimed.deliveries]
+            held: list[str] = []
+            for queue in QUEUES:
+                await lost.renew({queue: "lost"})
+                claimed = await lost.claim([Want(queue, "lost", 1, 1)])
+                held += [delivery.queue for delivery in claimed.deliveries]
             async with running_pool(cluster, *consumers, lease=LEASE):
                 results = [await job.result(PATIENCE) for job in jobs]
 
