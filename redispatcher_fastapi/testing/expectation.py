@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from redispatcher_fastapi.errors import RedispatcherError
 
@@ -62,7 +62,9 @@ class Expectation:
 
     def differences(self, job: PublishedJob[Any]) -> list[str]:
         """Return one line per difference; empty for a job that is what was looked for."""
-        as_json: dict[str, Any] = job.message.model_dump(mode="json", by_alias=False)
+        written = job.message.model_dump(mode="json", by_alias=False)
+        is_root = issubclass(self.definition.message_type, RootModel)
+        as_json: dict[str, Any] = {"root": written} if is_root else written
         found: list[str] = []
         for name, expected in self.fields.items():
             found += _compare(

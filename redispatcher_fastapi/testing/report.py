@@ -32,7 +32,8 @@ class JobRun:
     outcome: RunOutcome
     #: What ``process_message`` returned, after its way through JSON.
     result: Any = None
-    #: What the handler raised, or why it never ran; ``None`` when it succeeded or snoozed.
+    #: What the handler raised, why it never ran, or why its result cannot be read; ``None`` when
+    #: it succeeded or snoozed.
     error: BaseException | None = None
     #: Why a dead job is dead, as in ``JobRecord.reason``.
     reason: str | None = None

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from redispatcher_fastapi.backoff import Retry, Snooze
 from redispatcher_fastapi.broker.ids import new_holder_id
-from redispatcher_fastapi.broker.types import (
-    Delivery,
-    Died,
-    Released,
-    Retried,
-    Snoozed,
-    Succeeded,
-    Want,
-)
+from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded, Want
 from redispatcher_fastapi.broker.working import WorkerBroker
-from redispatcher_fastapi.errors import JobFailedError, RequestOnlyDependencyError
+from redispatcher_fastapi.errors import RequestOnlyDependencyError
 from redispatcher_fastapi.execution import Execution
 from redispatcher_fastapi.job import JobState
-from redispatcher_fastapi.message import EnvelopeError
-from redispatcher_fastapi.testing.report import JobRun
+from redispatcher_fastapi.testing.outcomes import describe_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from redispatcher_fastapi.broker.types import Claimed, Outcome
+    from redispatcher_fastapi.broker.types import Claimed, Delivery, Outcome
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.injection import Injector
     from redispatcher_fastapi.testing.clock import FakeClock
     from redispatcher_fastapi.testing.memory import MemoryBroker, Publication
+    from redispatcher_fastapi.testing.report import JobRun
 
 
-def make_execution(definition: ConsumerDefinition, injector: Injector) -> Execution:
+@dataclass(frozen=True, slots=True)
+class WatchedExecution(Execution):
+    """Keeps what the handler raised, since not every outcome does."""
+
+    raised: list[BaseException] = field(default_factory=list[BaseException])
+
+    def fail(self, delivery: Delivery, error: BaseException) -> Outcome:
+        self.raised.append(error)
+        # A class with slots is not the one that super() without arguments would look for.
+        return Execution.fail(self, delivery, error)
+
+
+def make_execution(definition: ConsumerDefinition, injector: Injector) -> WatchedExecution:
     """Return how the jobs of a consumer are run; a random delay is always its longest.
 
     Raises:
@@ -50,7 +53,7 @@ def make_execution(definition: ConsumerDefinition, injector: Injector) -> Execut
         raise RequestOnlyDependencyError(
             f"{error} In a test, give the tester the app: RedispatcherTester(dispatcher, app)."
         ) from error
-    return Execution(definition, dependencies, random=lambda: 1.0)
+    return WatchedExecution(definition, dependencies, random=lambda: 1.0)
 
 
 class Schedule:
@@ -193,56 +196,3 @@ class Runner:
                 await worker.release(queue, delivery.holder, [delivery])
                 return True
         return verdict == "1"
-
-
-def describe_run(
-    definition: ConsumerDefinition, delivery: Delivery, outcome: Outcome, now: datetime
-) -> JobRun:
-    """Return what a test is told of one attempt."""
-    run = JobRun(
-        definition.consumer, delivery.job_id, delivery.queue, delivery.attempt, "succeeded"
-    )
-    match outcome:
-        case Succeeded(result=result):
-            return replace(run, result=definition.decode_result(result))
-        case Retried(delay=delay, error=error):
-            return replace(
-                run,
-                outcome="retried",
-                error=error.exception,
-                due_at=now + delay,
-                is_put_off=isinstance(error.exception, Retry),
-            )
-        case Snoozed(delay=delay):
-            return replace(run, outcome="snoozed", due_at=now + delay, is_put_off=True)
-        case Died(reason=reason):
-            return replace(run, outcome="dead", error=error_of(outcome), reason=reason)
-        case Released():
-            return replace(run, outcome="refused")
-
-
-def error_of(died: Died) -> BaseException:
-    """Return what made a job die, or an error that says it where nothing was raised."""
-    if died.error is not None and died.error.exception is not None:
-        return died.error.exception
-    text = died.error.text if died.error is not None else "The job is dead."
-    match died.reason:
-        case "undecodable" | "unknown_version" | "invalid_message":
-            return EnvelopeError(text, reason=died.reason)
-        case _:
-            return JobFailedError(text, reason=died.reason, error=text)
-
-
-def conclude(definition: ConsumerDefinition, outcome: Outcome) -> Any:
-    """Return the result of a run, or raise what ended it."""
-    match outcome:
-        case Succeeded(result=result):
-            return definition.decode_result(result)
-        case Retried(error=error) if error.exception is not None:
-            raise error.exception
-        case Snoozed(delay=delay):
-            raise Snooze(delay)
-        case Died():
-            raise error_of(outcome)
-        case _:
-            raise RuntimeError(f"A run ended as no run does: {outcome}")

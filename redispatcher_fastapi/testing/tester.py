@@ -14,13 +14,14 @@ from redispatcher_fastapi.consumer import (
 )
 from redispatcher_fastapi.errors import NotRunningError
 from redispatcher_fastapi.testing.clock import FakeClock
+from redispatcher_fastapi.testing.outcomes import conclude
 from redispatcher_fastapi.testing.publications import Publications
 from redispatcher_fastapi.testing.report import FailedRunsError
-from redispatcher_fastapi.testing.running import conclude
 from redispatcher_fastapi.testing.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from fastapi import FastAPI
     from pydantic import BaseModel
@@ -48,7 +49,7 @@ class RedispatcherTester(Publications):
 
     With ``app``, its endpoints publish even if a test never runs its lifespan. ``consumers`` are
     those that :meth:`run_until_idle` runs, by default those of the dispatcher's configuration.
-    The clock starts at the present.
+    The clock starts at the present. A tester that is entered again begins empty.
     """
 
     def __init__(
@@ -68,16 +69,21 @@ class RedispatcherTester(Publications):
             dispatcher, app, self.clock, [definition_of(consumer) for consumer in consumers]
         )
         super().__init__(self._work.client, self._work.broker)
-        self._stand_in = dispatcher.stand_in(self._work.broker, app)
+        self._stand_in: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
-        self._stand_in.__enter__()
+        stand_in = self.dispatcher.stand_in(self._work.broker, self._app)
+        stand_in.__enter__()
+        self._stand_in = stand_in
+        self._work.clear()
         self._work.is_open = True
         return self
 
     def __exit__(self, *exception: object) -> None:
+        stand_in, self._stand_in = self._stand_in, None
         self._work.is_open = False
-        self._stand_in.__exit__(None, None, None)
+        if stand_in is not None:
+            stand_in.__exit__(None, None, None)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -169,8 +175,8 @@ class RedispatcherTester(Publications):
         What the handler raises is raised, ``Retry``, ``Snooze`` and ``Reject`` included.
         """
         definition = definition_of(consumer)
-        outcome = await self._work.run_once(definition, message, attempt, headers, overrides)
-        return conclude(definition, outcome)
+        ended = await self._work.run_once(definition, message, attempt, headers, overrides)
+        return conclude(definition, *ended)
 
     @overload
     def run_blocking(
@@ -207,10 +213,10 @@ class RedispatcherTester(Publications):
         that dependencies may use what was made there.
         """
         definition = definition_of(consumer)
-        outcome = self._work.block(
+        ended = self._work.block(
             lambda: self._work.run_once(definition, message, attempt, headers, overrides)
         )
-        return conclude(definition, outcome)
+        return conclude(definition, *ended)
 
     async def run_until_idle(
         self,

@@ -75,8 +75,8 @@ class Work:
         attempt: int,
         headers: BaseModel | Mapping[str, Any] | None,
         overrides: Overrides | None,
-    ) -> Outcome:
-        """Run one attempt at a message that is in no queue."""
+    ) -> tuple[Outcome, Sequence[BaseException]]:
+        """Run one attempt at a message in no queue; return how it ended, and what it raised."""
         self.check_open()
         if attempt < 1:
             raise ConfigurationError(f"Attempts count from 1; there is no attempt {attempt}.")
@@ -96,7 +96,8 @@ class Work:
             published_ms=to_milliseconds(self._clock.now()),
             attempt=attempt,
         )
-        return await make_execution(definition, self._injector(overrides)).run(delivery)
+        execution = make_execution(definition, self._injector(overrides))
+        return await execution.run(delivery), execution.raised
 
     async def drain(
         self, duration: timedelta, overrides: Overrides | None, limit: int

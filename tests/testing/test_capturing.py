@@ -272,6 +272,35 @@ def test_two_testers_at_once_are_refused_and_the_first_one_works_on(
     assert emails(tester) == ["a"]
 
 
+async def test_a_tester_that_is_entered_again_begins_empty(
+    dispatcher: Redispatcher, app: FastAPI
+) -> None:
+    tester = RedispatcherTester(dispatcher, app)
+
+    for _ in range(2):
+        async with tester:
+            await dispatcher.publisher(Welcome).publish(Welcome.Message(email="a"))
+
+            assert len((await tester.run_until_idle()).runs) == 1
+            assert len(tester.published(Welcome)) == 1
+            assert len(tester.runs) == 1
+        with pytest.raises(NotRunningError):
+            dispatcher.publisher(Welcome)
+
+
+def test_a_tester_that_is_entered_twice_at_once_is_refused_and_works_on(
+    dispatcher: Redispatcher,
+) -> None:
+    with RedispatcherTester(dispatcher) as tester:
+        with pytest.raises(ConfigurationError, match="one RedispatcherTester at a time"):
+            tester.__enter__()
+
+        assert tester.run_blocking(Welcome, Welcome.Message(email="a")) == "a of none"
+
+    with pytest.raises(NotRunningError):
+        dispatcher.publisher(Welcome)
+
+
 async def test_a_tester_that_is_not_entered_is_told_what_to_do(dispatcher: Redispatcher) -> None:
     tester = RedispatcherTester(dispatcher)
 

@@ -7,7 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 from fastapi.testclient import TestClient
-from pydantic import ValidationError
+from pydantic import RootModel, ValidationError
 
 from redispatcher_fastapi import BaseConsumer, Redispatcher
 from redispatcher_fastapi.testing import InvalidExpectationError, RedispatcherTester
@@ -249,3 +249,22 @@ async def test_a_count_of_none_at_all_is_refused(published: RedispatcherTester) 
 
 def test_a_mistake_of_the_test_is_not_taken_for_a_failed_expectation() -> None:
     assert not issubclass(InvalidExpectationError, (AssertionError, ValidationError))
+
+
+class Tags(BaseConsumer):
+    QUEUE = "tags"
+
+    class Message(BaseConsumer.Message, RootModel[list[str]]):
+        pass
+
+    async def process_message(self, message: Message) -> None: ...
+
+
+async def test_a_message_that_is_one_value_is_compared_as_its_root(
+    dispatcher: Redispatcher, tester: RedispatcherTester
+) -> None:
+    await dispatcher.publisher(Tags).publish(Tags.Message(["new"]))
+
+    tester.assert_published(Tags, root=["new"])
+    with pytest.raises(AssertionError, match=r"root: expected \['old'\], was \['new'\]"):
+        tester.assert_published(Tags, root=["old"])

@@ -146,6 +146,32 @@ async def test_what_the_handler_raises_is_raised(
         assert raised.value.delay == timedelta(minutes=5)  # type: ignore[attr-defined]  # a Snooze
 
 
+class Busy(Snooze):
+    def __init__(self, what: str) -> None:
+        super().__init__(timedelta(minutes=1))
+        self.what = what
+
+
+class Lazy(BaseConsumer):
+    QUEUE = "lazy"
+
+    class Message(BaseConsumer.Message):
+        pass
+
+    async def process_message(self, message: Message) -> None:
+        raise Busy("printer")
+
+
+async def test_a_snooze_of_the_handler_s_own_kind_is_raised_as_it_is(
+    tester: RedispatcherTester,
+) -> None:
+    with pytest.raises(Busy) as raised:
+        await tester.run(Lazy, Lazy.Message())
+
+    assert raised.value.what == "printer"
+    assert raised.traceback[-1].name == "process_message"
+
+
 @pytest.mark.parametrize("raises", ["exit", "a fault"])
 def test_what_the_handler_raises_is_raised_without_async_and_the_app_survives(
     tester: RedispatcherTester, app: FastAPI, raises: str

@@ -20,6 +20,7 @@ from redispatcher_fastapi import (
     Redispatcher,
     Reject,
 )
+from redispatcher_fastapi.consumer import ResultDecodingError
 from redispatcher_fastapi.message import EnvelopeError
 from redispatcher_fastapi.testing import EndlessRunError, FailedRunsError, RedispatcherTester
 from tests.testing.shop import Flaky, Price, Relay, Stranger, Sum, Welcome, get_prices
@@ -573,3 +574,29 @@ async def test_waiting_for_a_job_that_runs_elsewhere_lasts_until_it_ends(
 
         assert await job.result() == "through"
         await running
+
+
+class Mistyped(BaseConsumer):
+    QUEUE = "mistyped"
+
+    class Message(BaseConsumer.Message):
+        pass
+
+    async def process_message(self, message: Message) -> int:
+        return "three"  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # the mistake
+
+
+async def test_a_result_of_the_wrong_type_is_a_failed_run_and_the_next_jobs_go_on(
+    dispatcher: Redispatcher,
+) -> None:
+    with RedispatcherTester(dispatcher, consumers=[Mistyped, Welcome]) as tester:
+        await dispatcher.publisher(Mistyped).publish(Mistyped.Message())
+        await dispatcher.publisher(Welcome).publish(Welcome.Message(email="a"))
+
+        with pytest.raises(FailedRunsError, match="succeeded: ResultDecodingError") as caught:
+            await tester.run_until_idle()
+
+    mistyped, welcome = caught.value.report.runs
+    assert mistyped.outcome == "succeeded"
+    assert isinstance(mistyped.error, ResultDecodingError)
+    assert welcome.result == "a of none"
