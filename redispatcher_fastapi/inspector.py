@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.job import JobState
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.job import JobRecord
 
 MAX_LIMIT = 200
+_CURSOR = re.compile(r"[0-9]{1,12}")
+_MAX_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,7 @@ class Inspector:
             ) from None
         if not 1 <= limit <= MAX_LIMIT:
             raise ConfigurationError(f"A page holds 1 to {MAX_LIMIT} jobs, not {limit}.")
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
-            raise ConfigurationError(f"{cursor!r} is not a cursor: pass the next_cursor of a page.")
-        offset = int(cursor or 0)
+        offset = _read_cursor(cursor)
         queue = check_queue_name(queue)
         ids = await self._store.list_jobs(queue, state, offset=offset, limit=limit)
         records = await self._store.job_records(queue, ids)
@@ -73,3 +74,14 @@ class Inspector:
     async def delete(self, queue: str, id: str) -> bool:
         """Remove every trace of a job; return ``False`` when it is running or unknown."""
         return await self._store.delete_job(check_queue_name(queue), check_job_id(id))
+
+
+def _read_cursor(cursor: Any) -> int:
+    """Return how many jobs to pass over: more digits than Redis counts exactly mean nothing."""
+    if cursor is None:
+        return 0
+    if not isinstance(cursor, str) or not _CURSOR.fullmatch(cursor):
+        shown = repr(cursor)
+        shown = shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
+        raise ConfigurationError(f"{shown} is not a cursor: pass the next_cursor of a page.")
+    return int(cursor)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from typing_extensions import TypeVar
+
+from redispatcher_fastapi.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,12 +136,26 @@ class Job(Generic[R_co]):
             TimeoutError: it did not finish in time; the job goes on.
             ResultDecodingError: the result is not of the type the consumer declares now.
         """
-        if timeout is not None and not isinstance(timeout, timedelta):
-            timeout = timedelta(seconds=timeout)
-        return self._decode_result(await self._store.wait_for_result(self.queue, self.id, timeout))
+        wait = None if timeout is None else _as_duration(timeout)
+        return self._decode_result(await self._store.wait_for_result(self.queue, self.id, wait))
 
     def __repr__(self) -> str:
         return f"Job(id={self.id!r}, queue={self.queue!r}, created={self.created!r})"
+
+
+def _as_duration(timeout: Any) -> timedelta | None:
+    """Return a timeout as a duration, and ``None`` where it is longer than any."""
+    if isinstance(timeout, timedelta):
+        return max(timeout, timedelta())
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not is_number or math.isnan(timeout):
+        raise ConfigurationError(
+            f"The timeout of a result is a timedelta or a number of seconds, not {timeout!r}."
+        )
+    try:
+        return timedelta(seconds=max(timeout, 0))
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

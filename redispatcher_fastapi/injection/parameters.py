@@ -132,6 +132,15 @@ def _is_a(annotation: Any, kind: type) -> bool:
     return inspect.isclass(annotation) and issubclass(annotation, kind)
 
 
+def has_signature(call: Callable[..., Any]) -> bool:
+    """Return whether it can be known what to pass to ``call``; built-in types do not tell."""
+    try:
+        inspect.signature(call)
+    except ValueError:
+        return False
+    return True
+
+
 def _signature(call: Callable[..., Any], namespace: Mapping[str, Any] | None) -> inspect.Signature:
     """Return the signature with string annotations evaluated, as far as they can be."""
     names = dict(namespace or {})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 
 from redispatcher_fastapi.errors import ConsumerDefinitionError
-from redispatcher_fastapi.injection.parameters import Needs, read_needs
+from redispatcher_fastapi.injection.parameters import Dependency, Needs, has_signature, read_needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -87,23 +87,29 @@ class Compiler:
         self, needs: Needs, *, path: tuple[Callable[..., Any], ...], label: str
     ) -> tuple[tuple[str, int], ...]:
         return tuple(
-            (name, self._add(dependency.call, dependency.use_cache, path=path, label=label))
+            (name, self._add(dependency, path=path, label=label, parameter=name))
             for name, dependency in needs.dependencies.items()
         )
 
     def _add(
         self,
-        wanted: Callable[..., Any],
-        use_cache: bool,
+        dependency: Dependency,
         *,
         path: tuple[Callable[..., Any], ...],
         label: str,
+        parameter: str,
     ) -> int:
-        """Return the index of the step that makes the value of ``wanted``."""
-        if use_cache and wanted in self._made:
+        """Return the index of the step that makes the value of a parameter."""
+        wanted = dependency.call
+        if dependency.use_cache and wanted in self._made:
             return self._made[wanted]
         call = self._overrides.get(wanted, wanted)
         reader = _name_of(call)
+        if not has_signature(call):
+            raise ConsumerDefinitionError(
+                f"{label}: parameter {parameter!r} depends on {reader}, which does not tell its "
+                "parameters: name a function in `Depends(...)` that makes the value."
+            )
         label = f"{label} -> {reader}"
         if wanted in path:
             raise ConsumerDefinitionError(f"{label}: a dependency must not depend on itself.")

@@ -629,3 +629,17 @@ def test_depends_without_anything_to_call_is_refused() -> None:
 
     with pytest.raises(ConsumerDefinitionError, match=r"'inner' has `Depends\(\)` with nothing"):
         plan(get_service)
+
+
+async def test_depends_on_what_has_no_signature_is_refused_unless_overridden() -> None:
+    async def get_service(inner: Annotated[dict[str, int], Depends(dict)]) -> None: ...
+
+    with pytest.raises(ConsumerDefinitionError, match=r"parameter 'inner' depends on dict\(\), "):
+        plan(get_service)
+
+    async def get_overridden(inner: Annotated[dict[str, int], Depends(dict)]) -> int:
+        return inner["a"]
+
+    app = FastAPI()
+    app.dependency_overrides[dict] = lambda: {"a": 1}
+    assert await solve(get_overridden, injector=Injector(app, None)) == 1
