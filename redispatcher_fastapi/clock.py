@@ -7,6 +7,8 @@ from typing import Protocol
 
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The years 1 to 9999, which is what a datetime can hold, in milliseconds since 1970.
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
 #: No job waits for longer: nobody means it, and far beyond it times could not be read any more.
 LONGEST_DELAY = timedelta(days=36_525)
 
@@ -39,7 +41,3 @@ def from_milliseconds(value: int) -> datetime:
     What Redis holds may have been written by anybody, and one such job must not hide the others.
     """
     return _EPOCH + timedelta(milliseconds=min(max(value, _FIRST), _LAST))
-
-
-_FIRST = to_milliseconds(datetime.min.replace(tzinfo=UTC))
-_LAST = to_milliseconds(datetime.max.replace(tzinfo=UTC))
