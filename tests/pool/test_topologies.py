@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.crc import key_slot
 
 from redispatcher_fastapi import BaseConsumer, Fixed, JobContext, JobState, RetryPolicy
 from redispatcher_fastapi.broker.broker import Broker
@@ -265,15 +266,16 @@ class TestCluster:
 
                 def have_moved() -> bool:
                     return all(
-                        leases_on(node)[holder] > end + 2 * LEASE / MILLISECOND
+                        leases_on(node)[lease] > end + 2 * LEASE / MILLISECOND
                         for node, leases in zip(nodes, first, strict=True)
-                        for holder, end in leases.items()
+                        for lease, end in leases.items()
                     )
 
                 wait_until_blocking(have_moved)
                 return context.attempt
 
         async with running_pool(cluster, Blocking, Length, Echo, lease=LEASE) as running:
+            await wait_until(lambda: all(leases_on(node) for node in nodes))
             assert await running.perform(Blocking.Message()) == 1
 
     @pytest.mark.slow
@@ -302,12 +304,13 @@ def queues_on(node: RedisServer) -> set[str]:
     return {queue for queue in QUEUES for key in keys if key.startswith(queue_prefix(queue))}
 
 
-def leases_on(node: RedisServer) -> dict[str, float]:
-    """Return when the leases of a node's one queue end, by holder."""
-    (queue,) = queues_on(node)
+def leases_on(node: RedisServer) -> dict[tuple[str, str], float]:
+    """Return when the leases on a node end, by queue and holder."""
+    ends: dict[tuple[str, str], float] = {}
     with node.client() as admin:
-        leases = f"{queue_prefix(queue)}leases"
-        holders = filter(None, admin.execute_command("ZRANGE", leases, 0, -1))
-        return {
-            holder: float(admin.execute_command("ZSCORE", leases, holder)) for holder in holders
-        }
+        for queue in QUEUES:
+            key = f"{queue_prefix(queue)}leases"
+            if admin.execute_command("CLUSTER", "COUNTKEYSINSLOT", key_slot(key.encode())):
+                for holder in filter(None, admin.execute_command("ZRANGE", key, 0, -1)):
+                    ends[queue, holder] = float(admin.execute_command("ZSCORE", key, holder))
+    return ends
