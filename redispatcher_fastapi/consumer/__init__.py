@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redispatcher_fastapi.consumer.base import (
+    AsyncRedisClient,
     BaseConsumer,
     Consumes,
     ConsumesSync,
@@ -14,6 +15,7 @@ from redispatcher_fastapi.consumer.results import ResultDecodingError, ResultEnc
 from redispatcher_fastapi.consumer.submission import InvalidOptionError, prepare
 
 __all__ = [
+    "AsyncRedisClient",
     "BaseConsumer",
     "ConsumerDefinition",
     "Consumes",

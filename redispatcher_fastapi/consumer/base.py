@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
 from redispatcher_fastapi.backoff import RetryPolicy
+from redispatcher_fastapi.broker.scripts import CommandClient
 from redispatcher_fastapi.broker.sending import DirectSender
 from redispatcher_fastapi.consumer.checks import check_attributes
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition, define
@@ -18,8 +19,6 @@ from redispatcher_fastapi.job import Job, JobContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
-
-    from redispatcher_fastapi.broker.scripts import CommandClient
 
 MessageT = TypeVar("MessageT")
 ResultT = TypeVar("ResultT")
@@ -41,6 +40,12 @@ class ConsumesSync(Protocol[MessageT_contra, ResultT_co]):
 
     @property
     def process_message(self) -> Callable[Concatenate[MessageT_contra, ...], ResultT_co]: ...
+
+
+class AsyncRedisClient(CommandClient, Protocol):
+    """Any client of ``redis.asyncio``; by ``aclose``, type checkers tell it from a blocking one."""
+
+    def aclose(self) -> Awaitable[None]: ...
 
 
 class BaseConsumer:
@@ -92,7 +97,7 @@ class BaseConsumer:
     async def publish(
         cls: type[Consumes[MessageT, ResultT]],
         message: MessageT,
-        redis_client: CommandClient,
+        redis_client: AsyncRedisClient,
         *,
         id: str | None = None,
         delay: timedelta | None = None,
@@ -104,7 +109,7 @@ class BaseConsumer:
     async def publish(
         cls: type[ConsumesSync[MessageT, ResultT]],
         message: MessageT,
-        redis_client: CommandClient,
+        redis_client: AsyncRedisClient,
         *,
         id: str | None = None,
         delay: timedelta | None = None,
@@ -115,7 +120,7 @@ class BaseConsumer:
     async def publish(
         cls,
         message: Any,
-        redis_client: CommandClient,
+        redis_client: AsyncRedisClient,
         *,
         id: str | None = None,  # the name of the public attribute Job.id
         delay: timedelta | None = None,

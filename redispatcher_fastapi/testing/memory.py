@@ -71,7 +71,8 @@ class MemoryClient:
             self._client.execute_command("FLUSHALL")
             self.publications.clear()
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
+        """Do what closing a client does: nothing is lost, and it can be used again."""
         self._client.close()
 
     def _give_time(self, command: list[Any]) -> None:

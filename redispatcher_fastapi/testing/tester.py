@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from pydantic import BaseModel
 
-    from redispatcher_fastapi.broker.scripts import CommandClient
+    from redispatcher_fastapi.consumer import AsyncRedisClient
     from redispatcher_fastapi.dispatcher import Redispatcher
     from redispatcher_fastapi.testing.report import JobRun, RunReport
 
@@ -124,7 +124,7 @@ class RedispatcherTester(Publications):
         return self._work.runs
 
     @property
-    def redis_client(self) -> CommandClient:
+    def redis_client(self) -> AsyncRedisClient:
         """A client of the store in memory, for ``MyConsumer.publish(message, redis_client)``."""
         return self._client
 

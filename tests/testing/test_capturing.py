@@ -94,6 +94,16 @@ async def test_a_consumer_class_publishes_with_the_tester_s_redis_client_at_the_
     assert job.due_at == datetime(2030, 1, 1, 12, 1, tzinfo=UTC)
 
 
+async def test_code_that_closes_the_tester_s_redis_client_loses_nothing(
+    tester: RedispatcherTester,
+) -> None:
+    await Welcome.publish(Welcome.Message(email="a"), tester.redis_client)
+
+    await tester.redis_client.aclose()
+
+    assert [run.result for run in (await tester.run_until_idle()).runs] == ["a of none"]
+
+
 async def test_any_consumer_may_be_published_to(
     tester: RedispatcherTester, dispatcher: Redispatcher
 ) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from redis import Redis as BlockingRedis
+from redis import RedisCluster as BlockingRedisCluster
 from redis.asyncio import Redis
 
 from redispatcher_fastapi import BaseConsumer, ConsumerConfig, Job, Publisher, RedispatcherConfig
@@ -25,6 +27,8 @@ async def messages(publisher: Publisher[Resize], client: Redis) -> None:
     await Resize.publish(SendEmail.Message(address="a"), client)  # refused
     await Report.publish(Resize.Message(path="p"), client)  # refused
     await Resize.publish(Resize.Message(path="p"))  # refused
+    await Resize.publish(Resize.Message(path="p"), BlockingRedis())  # refused
+    await Resize.publish(Resize.Message(path="p"), BlockingRedisCluster())  # refused
 
 
 async def options(publisher: Publisher[Resize]) -> None:
