@@ -11,7 +11,9 @@ import pytest
 from redis import exceptions as theirs
 from redis._parsers.base import BaseParser
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError
+from redis.backoff import NoBackoff
 
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
 from redispatcher_fastapi.errors import (
@@ -197,7 +199,8 @@ class TestOnAServer:
 def _connect(
     server: RedisServer, *, username: str | None = None, password: str | None = None
 ) -> Redis:
-    return Redis(port=server.port, username=username, password=password)
+    once = Retry(NoBackoff(), 0)
+    return Redis(port=server.port, username=username, password=password, retry=once)
 
 
 async def _error_of(client: Any, *command: Any) -> Exception:
