@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from enum import StrEnum
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import pytest
 from pydantic import (
@@ -28,6 +29,7 @@ from redispatcher_fastapi.consumer import (
     ResultEncodingError,
     definition_of,
 )
+from redispatcher_fastapi.consumer.round_trip import ALL_MARKS, loss_marks
 from redispatcher_fastapi.errors import ConsumerDefinitionError
 
 NAN, SECRET = math.nan, SecretStr("hunter2")
@@ -65,6 +67,10 @@ class Revealed(BaseModel):
     @field_serializer("password", when_used="json")
     def reveal(self, value: SecretStr) -> str:
         return value.get_secret_value()
+
+
+class Color(StrEnum):
+    RED = "red"
 
 
 Passwords = TypeAliasType("Passwords", list[SecretStr])
@@ -117,6 +123,24 @@ class TestNumbers:
 
     def test_finite_ones_beside_nulls_are_published(self) -> None:
         assert encode(with_field(list[Point]), [Point(x=1.5)]) == [{"x": 1.5, "label": None}]
+
+    def test_other_values_beside_nulls_are_published(self) -> None:
+        value = {"a": [Color.RED, b"x", None, 1, {"b": "c"}]}
+
+        assert encode(with_field(Any), value) == {"a": ["red", "x", None, 1, {"b": "c"}]}
+        assert encode(with_field(tuple[Literal["a"], Color, None]), ("a", Color.RED, None)) == [
+            "a",
+            "red",
+            None,
+        ]
+
+    def test_a_type_of_which_not_everything_is_known_may_hold_one(self) -> None:
+        @dataclass
+        class Late:
+            x: Unknown  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore[reportUndefinedVariable]  # not yet
+
+        assert loss_marks(Late) == loss_marks(list["Unknown"]) == ALL_MARKS  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+        assert loss_marks(tuple[Literal["a"], Color, int]) == ()
 
     def test_a_model_may_say_how_they_are_written(self) -> None:
         some = with_field(list[Sample | None])
