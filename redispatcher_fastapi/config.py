@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -71,7 +71,8 @@ def _check_consumer(value: type[BaseConsumer]) -> type[BaseConsumer]:
 
 
 def _to_consumer_config(value: Any) -> Any:
-    return {"consumer_class": value} if isinstance(value, type) else value
+    bare = get_origin(value) or value  # a generic consumer may be named with its parameters
+    return {"consumer_class": bare} if isinstance(bare, type) else value
 
 
 def _native(function: FunctionT) -> FunctionT:

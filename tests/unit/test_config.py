@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 from pydantic import AnyUrl, BaseModel, RedisDsn, SecretStr, TypeAdapter, ValidationError
@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redispatcher_fastapi.config import ConsumerConfig, RedispatcherConfig
 from redispatcher_fastapi.consumer import BaseConsumer, definition_of
 from redispatcher_fastapi.errors import ConfigurationError
+
+T = TypeVar("T")
 
 SECRET = "hunter2"
 WITH_SECRET = f"redis://user:{SECRET}@example.org:6380/1"
@@ -81,6 +83,20 @@ def test_consumers_are_classes_or_configurations_with_a_count() -> None:
         (Resize, 10),
     ]
     assert config.consumers[0].definition is definition_of(SendEmail)
+
+
+def test_a_generic_consumer_may_be_named_with_its_parameters() -> None:
+    class Keep(BaseConsumer, Generic[T]):
+        QUEUE = "keep"
+
+        class Message(BaseConsumer.Message):
+            pass
+
+        async def process_message(self, message: Message) -> T | None: ...
+
+    config = RedispatcherConfig(redis_dsn="memory://", consumers=[Keep[int]])
+
+    assert config.consumers == (ConsumerConfig(consumer_class=Keep),)
 
 
 def test_it_cannot_be_changed() -> None:
