@@ -200,8 +200,9 @@ def _cluster_options(cluster: type[Any]) -> dict[str, Any]:
     options: dict[str, Any] = {
         # One lost shard must not take the queues of the others with it.
         "require_full_coverage": False,
-        # Every MOVED reloads the map of the slots: afterwards there is nothing to be redirected.
-        "reinitialize_steps": 1,
+        # A MOVED moves one slot on the map. Loading the whole map anew closes all connections, also
+        # those on which others wait; and a client that is new to the cluster meets a few at once.
+        "reinitialize_steps": 0,
     }
     if int(redis.__version__.partition(".")[0]) < 6:
         # Since release 6, `retry` alone says this.

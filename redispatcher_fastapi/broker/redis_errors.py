@@ -12,6 +12,7 @@ from redis.exceptions import (
     AuthenticationWrongNumberOfArgsError,
     AuthorizationError,
     ClusterDownError,
+    ClusterError,
     InvalidResponse,
     NoPermissionError,
     NoScriptError,
@@ -64,6 +65,7 @@ _BY_CLASS: tuple[tuple[type[BrokerError], tuple[type[Exception], ...]], ...] = (
             RedisConnectionError,  # also loading, no free connection, no master known
             RedisTimeoutError,
             ReadOnlyError,
+            ClusterError,  # redirected too often, or to nowhere: a slot is being moved
             ClusterDownError,  # also MasterDown
             SlotNotCoveredError,
             TryAgainError,

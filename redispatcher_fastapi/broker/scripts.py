@@ -48,15 +48,15 @@ class Script:
         Raises:
             BrokerError: whatever redis-py or the network raised, translated.
         """
-        count = len(prefixes)
+        keys = _declare(prefixes)
         try:
             try:
                 return await heeding_cancellation(
-                    client.execute_command("EVALSHA", self.digest, count, *prefixes, *arguments)
+                    client.execute_command("EVALSHA", self.digest, len(keys), *keys, *arguments)
                 )
             except NoScriptError:
                 return await heeding_cancellation(
-                    client.execute_command("EVAL", self.source, count, *prefixes, *arguments)
+                    client.execute_command("EVAL", self.source, len(keys), *keys, *arguments)
                 )
         except REDIS_ERRORS as error:
             raise translate(error) from error
@@ -65,14 +65,19 @@ class Script:
         self, client: BlockingClient, prefixes: Sequence[str], arguments: Sequence[Argument]
     ) -> Any:
         """Do the same with a synchronous client."""
-        count = len(prefixes)
+        keys = _declare(prefixes)
         try:
             try:
-                return client.execute_command("EVALSHA", self.digest, count, *prefixes, *arguments)
+                return client.execute_command("EVALSHA", self.digest, len(keys), *keys, *arguments)
             except NoScriptError:
-                return client.execute_command("EVAL", self.source, count, *prefixes, *arguments)
+                return client.execute_command("EVAL", self.source, len(keys), *keys, *arguments)
         except REDIS_ERRORS as error:
             raise translate(error) from error
+
+
+def _declare(prefixes: Sequence[str]) -> list[str]:
+    """Return the keys of a call, with the one that makes a cluster refuse to split a queue."""
+    return [*prefixes, f"{prefixes[-1]}-"]
 
 
 PUBLISH = Script("publish")

@@ -62,7 +62,8 @@ class MemoryClient:
         with self._lock:
             reply = self._client.execute_command(*command, **options)
             if is_script and command[1] in _PUBLISH:
-                self.publications += _read_publications(command[3:], as_text(reply))
+                arguments = command[3 + int(command[2]) :]
+                self.publications += _read_publications(command[3], arguments, as_text(reply))
         return reply
 
     def clear(self) -> None:
@@ -129,12 +130,14 @@ def complete(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("A coroutine of the in-memory store waited for something.")
 
 
-def _read_publications(arguments: Sequence[Any], answers: str) -> Iterator[Publication]:
+def _read_publications(
+    prefix: str, arguments: Sequence[Any], answers: str
+) -> Iterator[Publication]:
     """Read what ``publish.lua`` was given, as its header describes it, and keep the new jobs."""
-    queue = str(arguments[0]).removeprefix("rd:{").removesuffix("}:")
-    published_at = from_milliseconds(int(arguments[1]))
+    queue = prefix.removeprefix("rd:{").removesuffix("}:")
+    published_at = from_milliseconds(int(arguments[0]))
     for index, answer in enumerate(answers):
-        job_id, due, _, envelope = arguments[4 + 4 * index : 8 + 4 * index]
+        job_id, due, _, envelope = arguments[3 + 4 * index : 7 + 4 * index]
         if answer == "1":
             yield Publication(
                 queue, job_id, as_bytes(envelope), published_at, _due_at(due, published_at)

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from redispatcher_fastapi import BaseConsumer, Fixed, JobContext, JobState, RetryPolicy
+from redispatcher_fastapi import (
+    BaseConsumer,
+    BrokerUnavailableError,
+    Fixed,
+    JobContext,
+    JobState,
+    Publisher,
+    RetryPolicy,
+)
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.types import EngineSettings, Want
@@ -20,7 +28,7 @@ from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.keys import queue_prefix
 from tests.leaks import find_leaks
 from tests.pool.running import PATIENCE, RunningPool, running_pool
-from tests.servers import RedisServer, RedisServers, find_redis_server, skip_or_fail
+from tests.servers import CommandClient, RedisServer, RedisServers, find_redis_server, skip_or_fail
 from tests.topologies import cluster_dsn, running_sentinel, start_cluster, tls_server
 from tests.waiting import wait_until, wait_until_blocking
 
@@ -235,6 +243,71 @@ class TestCluster:
 
         assert answers == [1] * 15
 
+    @pytest.mark.slow
+    async def test_a_lost_shard_takes_no_queue_of_the_others_with_it(
+        self, redis_servers: RedisServers
+    ) -> None:
+        own = start_cluster(redis_servers, masters=3)
+        for node in own:
+            with node.client() as admin:
+                admin.execute_command("CONFIG", "SET", "cluster-require-full-coverage", "no")
+        gate = asyncio.Event()
+        long = gated("length", gate)
+        consumers = (Upper, long, Echo)
+        async with (
+            running_pool(cluster_dsn(own[1:]), *consumers, lease=LEASE) as running,
+            running_pool(cluster_dsn(own[1:]), *consumers, lease=LEASE) as rival,
+        ):
+            job = await running.publish(long.Message())
+            await wait_until(lambda: running.pool.running + rival.pool.running == 1)
+            own[0].kill()
+            holder, end = max(leases_on(own[1]).items())
+
+            for number in range(5):
+                done = await running.perform(Echo.Message(text=str(number)))
+                assert done == f"{number} on attempt 1"
+
+            def has_been_renewed() -> bool:
+                return leases_on(own[1])[holder] > end + 3 * LEASE / MILLISECOND
+
+            await wait_until(has_been_renewed)
+            assert running.pool.running + rival.pool.running == 1
+            gate.set()
+            assert await job.result(PATIENCE) == 1
+            own[0].start()
+            record = await job.info()
+
+        assert record is not None
+        assert (record.attempts, record.losses) == (1, 0)
+
+    async def test_a_slot_that_is_moved_takes_its_queue_along_in_one_piece(
+        self, cluster: str, nodes: list[RedisServer]
+    ) -> None:
+        moved = gated("moved", asyncio.Event())
+        slot = key_slot(queue_prefix("moved").encode())
+        (source,) = [node for node in nodes if holds_slot(node, slot)]
+        target = next(node for node in nodes if node is not source)
+        async with running_pool(cluster, Echo) as running:
+            publisher: Publisher[Any] = running.publisher(moved)
+            jobs = [await publisher.publish(moved.Message()) for _ in range(5)]
+            with source.client() as old, target.client() as new:
+                begin_move(slot, old, new)
+                during = asyncio.create_task(publisher.publish(moved.Message()))
+                with pytest.raises(BrokerUnavailableError):
+                    await jobs[0].state()
+                is_published = during.done()
+                finish_move(slot, old, new, target)
+            jobs.append(await during)
+            states = [await job.state() for job in jobs]
+            async with running_pool(cluster, moved) as other:
+                await wait_until(lambda: other.pool.running == 6)
+                for job in jobs:
+                    assert await job.state() is JobState.RUNNING
+                other.pool.stop_now()
+
+        assert not is_published
+        assert states == [JobState.QUEUED] * 6
+
     async def test_a_stopped_pool_hands_back_what_runs_on_each_shard(self, cluster: str) -> None:
         gate = asyncio.Event()
         consumers = [gated(queue, gate) for queue in QUEUES]
@@ -295,6 +368,33 @@ class TestCluster:
 
         assert held == list(QUEUES)
         assert results == ["A", 1, "a on attempt 1"]
+
+
+def holds_slot(node: RedisServer, slot: int) -> bool:
+    """Return whether a node has a slot."""
+    with node.client() as admin:
+        me = str(admin.execute_command("CLUSTER", "MYID"))
+        ranges = admin.execute_command("CLUSTER", "SLOTS")
+    return any(first <= slot <= last and master[2] == me for first, last, master, *_ in ranges)
+
+
+def begin_move(slot: int, source: CommandClient, target: CommandClient) -> None:
+    """Begin to move a slot as redis-cli does."""
+    source_id = source.execute_command("CLUSTER", "MYID")
+    target_id = target.execute_command("CLUSTER", "MYID")
+    target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+    source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+
+
+def finish_move(
+    slot: int, source: CommandClient, target: CommandClient, server: RedisServer
+) -> None:
+    """Move the keys of a slot, one by one, and then the slot."""
+    for key in source.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        source.execute_command("MIGRATE", "127.0.0.1", server.port, key, 0, 5000)
+    target_id = target.execute_command("CLUSTER", "MYID")
+    for node in (target, source):
+        node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 def queues_on(node: RedisServer) -> set[str]:

@@ -125,7 +125,7 @@ local function claim(prefix, holder, wanted, suspects, first)
 end
 
 local out = {}
-for index, prefix in ipairs(KEYS) do
+for index, prefix in ipairs(queues(KEYS)) do
   local base = 4 * index - 2
   out[index] = claim(prefix, ARGV[base], tonumber(ARGV[base + 1]), tonumber(ARGV[base + 2]), ARGV[base + 3])
 end

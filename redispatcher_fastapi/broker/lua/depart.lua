@@ -7,7 +7,7 @@
 -- Moves    nothing
 
 local out = {}
-for index, prefix in ipairs(KEYS) do
+for index, prefix in ipairs(queues(KEYS)) do
   local holder = ARGV[index + 1]
   out[index] = 0
   if call('EXISTS', prefix .. 'held:' .. holder) == 0 then

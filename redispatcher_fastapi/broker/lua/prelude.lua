@@ -1,6 +1,9 @@
 -- Stands before every script. `docs/life-of-a-job.md` tells which key holds what.
 --
--- KEYS[i]  prefix of a queue, `rd:{queue}:`; every other key is that prefix plus a suffix, in the same slot
+-- KEYS[i]  prefix of a queue, `rd:{queue}:`; every other key is that prefix plus a suffix, in the same slot.
+--          The last one is a key that never exists, in the slot of the one before: of a slot that is being moved,
+--          a cluster would run a script with one such key on the new node, apart from what the old one still has;
+--          to two keys that are not there it answers TRYAGAIN.
 -- ARGV[1]  the time in milliseconds, or '' for the server's own clock
 --
 -- Rules all scripts keep: read and decide first, then write; the first write is one that Redis also takes
@@ -11,6 +14,12 @@ local now = tonumber(ARGV[1])
 if not now then
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function queues(keys)
+  local prefixes = {}
+  for index = 1, #keys - 1 do prefixes[index] = keys[index] end
+  return prefixes
 end
 
 local function int(number) return string.format('%.0f', number) end

@@ -8,7 +8,7 @@
 -- Moves    nothing
 
 local lease, out = tonumber(ARGV[2]), {}
-for index, prefix in ipairs(KEYS) do
+for index, prefix in ipairs(queues(KEYS)) do
   local holder = ARGV[index + 2]
   local was_given_up = call('HEXISTS', prefix .. 'calls:' .. holder, 'given_up') == 1
   observe(prefix, lease)

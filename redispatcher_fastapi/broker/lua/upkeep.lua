@@ -80,7 +80,7 @@ local function forget_ids(prefix, latest, count)
 end
 
 local out = {}
-for index, prefix in ipairs(KEYS) do
+for index, prefix in ipairs(queues(KEYS)) do
   observe(prefix, lease)
   local report, taken = {}, 0
   for _, holder in ipairs(call('ZRANGEBYSCORE', prefix .. 'leases', '-inf', stamp, 'LIMIT', 0, 3)) do
