@@ -18,11 +18,8 @@ from redispatcher_fastapi.broker.clients import (
 )
 from redispatcher_fastapi.broker.memory import MemoryStore
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
-from redispatcher_fastapi.broker.server_check import check_server
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError
-
-__all__ = ["AsyncClient", "Connections", "SyncClient", "check_server"]
 
 logger = logging.getLogger("redispatcher.broker")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from redispatcher_fastapi.backoff import Exponential
-from redispatcher_fastapi.broker.connection import check_server
 from redispatcher_fastapi.broker.retrying import jittered_delay
+from redispatcher_fastapi.broker.server_check import check_server
 from redispatcher_fastapi.errors import BrokerUnavailableError, RedispatcherError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from anyio import CapacityLimiter
 
 from redispatcher_fastapi.broker.broker import Broker
-from redispatcher_fastapi.broker.connection import Connections, check_server
+from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.sending import Sender
+from redispatcher_fastapi.broker.server_check import check_server
 from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.errors import (
     BrokerAccessError,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeVar
 
-    from redispatcher_fastapi.broker.connection import AsyncClient, SyncClient
+    from redispatcher_fastapi.broker.clients import AsyncClient, SyncClient
     from redispatcher_fastapi.broker.types import EngineSettings
     from redispatcher_fastapi.testing.clock import FakeClock
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis, RedisCluster
 
-from redispatcher_fastapi.broker.connection import Connections, check_server
+from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
-from redispatcher_fastapi.broker.server_check import check_information
+from redispatcher_fastapi.broker.server_check import check_information, check_server
 from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.errors import (
     BrokerAccessError,
