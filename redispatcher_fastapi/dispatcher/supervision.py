@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from redispatcher_fastapi.backoff import Backoff
     from redispatcher_fastapi.broker.connection import Connections
 
 logger = logging.getLogger("redispatcher.dispatcher")
@@ -67,13 +68,13 @@ async def watched_server(connections: Connections) -> AsyncGenerator[None, None]
 
 @asynccontextmanager
 async def supervised_pool(
-    make_pool: Callable[[], Pool], *, stop_within: timedelta
+    make_pool: Callable[[], Pool], *, stop_within: timedelta, restart: Backoff = _RESTART
 ) -> AsyncGenerator[None, None]:
     """Run a pool meanwhile, and a new one whenever it crashes; stop it in an orderly way.
 
     A pool that cannot even be made is refused here, before anything starts.
     """
-    supervisor = _Supervisor(make_pool)
+    supervisor = _Supervisor(make_pool, restart)
     async with open_tasks() as tasks:
         tasks.start_soon(supervisor.run)
         try:
@@ -86,8 +87,9 @@ async def supervised_pool(
 
 
 class _Supervisor:
-    def __init__(self, make_pool: Callable[[], Pool]) -> None:
+    def __init__(self, make_pool: Callable[[], Pool], restart: Backoff) -> None:
         self._make_pool = make_pool
+        self._restart = restart
         self._pool = make_pool()
         self._stopping = anyio.Event()
 
@@ -105,7 +107,7 @@ class _Supervisor:
                 if anyio.current_time() - started > _HEALTHY.total_seconds():
                     crashes = 0
                 crashes += 1
-                delay = _RESTART.delay(crashes, random.random).total_seconds()
+                delay = self._restart.delay(crashes, random.random).total_seconds()
                 logger.exception(
                     "The pool crashed; the application serves on and starts a new one in %.1f s.",
                     delay,

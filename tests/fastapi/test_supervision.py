@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from redispatcher_fastapi.backoff import Fixed
 from redispatcher_fastapi.dispatcher.supervision import supervised_pool
 from redispatcher_fastapi.errors import ConfigurationError
 from tests.waiting import wait_until
@@ -80,8 +81,10 @@ async def test_a_crashed_pool_is_replaced_by_a_new_one() -> None:
 async def test_leaving_does_not_wait_for_the_next_start(caplog: pytest.LogCaptureFixture) -> None:
     log: list[str] = []
 
-    async with supervised_pool(in_turn(log, CrashingPool), stop_within=SOON):
-        await wait_until(lambda: "crashed" in log)
+    restart = Fixed(timedelta(hours=1))
+    with anyio.fail_after(5):
+        async with supervised_pool(in_turn(log, CrashingPool), stop_within=SOON, restart=restart):
+            await wait_until(lambda: "crashed" in log)
 
     assert log == ["crashed"]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
