@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from redispatcher_fastapi.backoff import Reject, Snooze, checked_delay
 from redispatcher_fastapi.broker.types import AttemptError, Died, Retried, Snoozed, Succeeded
 from redispatcher_fastapi.describing import describe_error
+from redispatcher_fastapi.errors import RequestOnlyDependencyError
 from redispatcher_fastapi.job import JobContext
 from redispatcher_fastapi.message import EnvelopeError
 
@@ -94,6 +95,9 @@ class Execution:
         """Return what becomes of a job whose handler raised ``error``; never raises itself."""
         if isinstance(error, Reject):
             return Died("rejected", describe_error(error))
+        if isinstance(error, RequestOnlyDependencyError):
+            # No attempt will ever have a request.
+            return Died("failed", describe_error(error))
         try:
             if isinstance(error, Snooze):
                 return Snoozed(checked_delay("Snooze", error.delay))

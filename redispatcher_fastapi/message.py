@@ -92,7 +92,7 @@ def summarize_problems(error: ValidationError) -> str:
     """Return where a validation failed and which rules were broken, without any input value."""
     problems = error.errors(include_input=False, include_url=False, include_context=False)
     listed = "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
         for problem in problems[:_LISTED_PROBLEMS]
     )
     return f"{len(problems)} problem(s): {listed}"[:_MAX_ERROR_LENGTH]

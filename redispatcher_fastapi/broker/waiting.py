@@ -49,7 +49,8 @@ class ResultWaiter:
                 reply = await self._look(queue, job_id) or await self._listen(queue, job_id)
         except TimeoutError:
             raise TimeoutError(
-                f"Job {job_id} in queue {queue!r} did not finish within {seconds:g} s."
+                f"Job {job_id} in queue {queue!r} did not finish within {seconds:g} s. "
+                "Does a pool run its consumer?"
             ) from None
         return _conclude(queue, job_id, reply)
 

@@ -62,9 +62,9 @@ class ResultCodec:
             written = serializer.to_json(value, by_alias=True, round_trip=True, warnings=False)
         except Exception as error:
             raise ResultEncodingError(
-                f"{self._where} returned a {type(value).__qualname__} that cannot be stored as "
-                f"JSON{describe_problem(error)}. Return JSON types, models or dataclasses, or "
-                "nothing."
+                f"{self._where} returned a value of type {type(value).__qualname__} that cannot be "
+                f"stored as JSON{describe_problem(error)}. Return JSON types, models or "
+                "dataclasses, or nothing."
             ) from error
         for mark in self._loss_marks:
             if mark in written:

@@ -28,7 +28,7 @@ def not_running() -> NotRunningError:
         "(`app.include_router(dispatcher.router)`); the app's lifespan has not run (in tests: "
         "`with TestClient(app) as client:`, or `RedispatcherTester(dispatcher, app)`); or the "
         "router is included in a mounted sub-app, whose lifespan no server runs (include it in "
-        "the outermost app)."
+        "the outermost app). In a script, use it inside of `async with dispatcher.lifespan():`."
     )
 
 

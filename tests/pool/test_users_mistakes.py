@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, field_serializer, field_validator
 
 from redispatcher_fastapi import (
@@ -14,6 +15,7 @@ from redispatcher_fastapi import (
     ConsumerPool,
     JobFailedError,
     JobState,
+    Redispatcher,
     RedispatcherConfig,
     RetryPolicy,
     Snooze,
@@ -180,3 +182,32 @@ async def test_hooks_that_fail_are_logged_and_cost_no_job(
         assert await job.state() is JobState.SUCCEEDED
 
     assert caplog.text.count("A hook of the pool failed.") == 2
+
+
+async def test_a_dependency_that_reads_a_request_makes_its_job_dead_at_once(redis_dsn: str) -> None:
+    def read_url(request: Request) -> str:
+        return str(request.url)
+
+    class Linking(BaseConsumer):
+        QUEUE = "linking"
+
+        class Message(BaseConsumer.Message):
+            pass
+
+        async def process_message(
+            self, message: Message, url: Annotated[str, Depends(read_url)]
+        ) -> None: ...
+
+    config = RedispatcherConfig(redis_dsn=redis_dsn, consumers=[Linking])
+    app = FastAPI()
+    dispatcher = Redispatcher(config, run_pool=True)
+    app.include_router(dispatcher.router)
+    async with dispatcher.lifespan(app):
+        job = await dispatcher.publisher(Linking).publish(Linking.Message())
+        with pytest.raises(JobFailedError, match="only an HTTP request has") as caught:
+            await job.result(PATIENCE)
+        record = await job.info()
+
+    assert caught.value.reason == "failed"
+    assert record is not None
+    assert record.attempts == 1

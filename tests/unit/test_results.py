@@ -129,7 +129,8 @@ def test_a_type_that_only_describes_is_encoded_by_what_the_value_is() -> None:
 
 def test_what_json_cannot_hold_is_an_error_that_names_its_type() -> None:
     with pytest.raises(
-        ResultEncodingError, match=r"Untyped\.process_message returned a Untyped that.*JSON"
+        ResultEncodingError,
+        match=r"Untyped\.process_message returned a value of type Untyped that.*JSON",
     ):
         definition_of(Untyped).encode_result(Untyped())
 
