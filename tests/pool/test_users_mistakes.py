@@ -49,6 +49,10 @@ class Careless(Snooze):
         pass
 
 
+def read_url(request: Request) -> str:
+    return str(request.url)
+
+
 class Good(BaseConsumer):
     QUEUE = "good"
 
@@ -185,9 +189,6 @@ async def test_hooks_that_fail_are_logged_and_cost_no_job(
 
 
 async def test_a_dependency_that_reads_a_request_makes_its_job_dead_at_once(redis_dsn: str) -> None:
-    def read_url(request: Request) -> str:
-        return str(request.url)
-
     class Linking(BaseConsumer):
         QUEUE = "linking"
 
