@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition
 
 
-MAX_RESULT_BYTES = 1024 * 1024
-
-
 class Dependencies(Protocol):
     """Provides what ``process_message`` depends on, afresh for each run."""
 
@@ -45,10 +42,11 @@ class Execution:
     """How the jobs of one consumer are run; made once, used for every delivery."""
 
     definition: ConsumerDefinition
+    _: KW_ONLY
+    max_result_bytes: int
     dependencies: Dependencies | None = None
     threads: CapacityLimiter | None = None
     random: Callable[[], float] = random.random
-    max_result_bytes: int = MAX_RESULT_BYTES
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Return what becomes of the job.

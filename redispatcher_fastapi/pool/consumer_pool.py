@@ -188,9 +188,9 @@ class ConsumerPool:
             Lane(
                 Execution(
                     definition,
-                    injector.plan(definition),
-                    CapacityLimiter(count),
                     max_result_bytes=self._config.max_result_bytes,
+                    dependencies=injector.plan(definition),
+                    threads=CapacityLimiter(count),
                 ),
                 count,
             )

@@ -39,7 +39,9 @@ class WatchedExecution(Execution):
         return Execution.fail(self, delivery, error)
 
 
-def make_execution(definition: ConsumerDefinition, injector: Injector) -> WatchedExecution:
+def make_execution(
+    definition: ConsumerDefinition, injector: Injector, max_result_bytes: int
+) -> WatchedExecution:
     """Return how the jobs of a consumer are run; a random delay is always its longest.
 
     Raises:
@@ -53,7 +55,12 @@ def make_execution(definition: ConsumerDefinition, injector: Injector) -> Watche
         raise RequestOnlyDependencyError(
             f"{error} In a test, give the tester the app: RedispatcherTester(dispatcher, app)."
         ) from error
-    return WatchedExecution(definition, dependencies, random=lambda: 1.0)
+    return WatchedExecution(
+        definition,
+        max_result_bytes=max_result_bytes,
+        dependencies=dependencies,
+        random=lambda: 1.0,
+    )
 
 
 class Schedule:
@@ -104,8 +111,10 @@ class Runner:
         definitions: Sequence[ConsumerDefinition],
         injector: Injector,
         schedule: Schedule,
+        max_result_bytes: int,
     ) -> None:
         self._broker = broker
+        self._max_result_bytes = max_result_bytes
         self._clock = clock
         self._worker = WorkerBroker(broker.connections, broker.settings, clock)
         self._definitions = {definition.queue: definition for definition in definitions}
@@ -173,7 +182,8 @@ class Runner:
         definition = self._definitions[delivery.queue]
         outcome: Outcome = Released()
         try:
-            outcome = await make_execution(definition, self._injector).run(delivery)
+            execution = make_execution(definition, self._injector, self._max_result_bytes)
+            outcome = await execution.run(delivery)
         finally:
             is_settled = await self._settle(delivery, outcome)
         run = describe_run(definition, delivery, outcome, self._clock.now())

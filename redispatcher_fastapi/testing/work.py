@@ -96,7 +96,9 @@ class Work:
             published_ms=to_milliseconds(self._clock.now()),
             attempt=attempt,
         )
-        execution = make_execution(definition, self._injector(overrides))
+        execution = make_execution(
+            definition, self._injector(overrides), self._dispatcher.config.max_result_bytes
+        )
         return await execution.run(delivery), execution.raised
 
     async def drain(
@@ -166,7 +168,14 @@ class Work:
 
     def _runner(self) -> Runner:
         injector = self._injector(self._overrides)
-        return Runner(self.broker, self._clock, self._definitions, injector, self._schedule)
+        return Runner(
+            self.broker,
+            self._clock,
+            self._definitions,
+            injector,
+            self._schedule,
+            self._dispatcher.config.max_result_bytes,
+        )
 
     def _injector(self, overrides: Overrides | None) -> Injector:
         apps = [self._app, *(app for _, app in self._dispatcher.lifespans)]

@@ -198,6 +198,10 @@ def test_a_publisher_that_may_be_none_is_refused_when_the_endpoint_is_defined(
         @app.post("/")
         async def forgotten(publisher: Publisher[SendEmail] | None = None) -> None: ...
 
+    union: Any = Publisher[SendEmail] | None
+    with pytest.raises(ConsumerDefinitionError, match="never anything else"):
+        union()
+
 
 def test_a_publisher_without_its_consumer_is_refused_when_the_endpoint_is_defined(
     app: FastAPI,

@@ -15,6 +15,8 @@ from fastapi.testclient import TestClient
 from redispatcher_fastapi import (
     BaseConsumer,
     ConfigurationError,
+    JobFailedError,
+    JobState,
     MessageTooLargeError,
     Redispatcher,
     RedispatcherConfig,
@@ -26,7 +28,7 @@ from redispatcher_fastapi import (
 )
 from redispatcher_fastapi.consumer import ResultEncodingError
 from redispatcher_fastapi.message import EnvelopeError
-from redispatcher_fastapi.testing import RedispatcherTester
+from redispatcher_fastapi.testing import FailedRunsError, RedispatcherTester
 from tests.testing.shop import NOWHERE, Flaky, Price, Relay, Traced, Welcome, get_prices
 
 
@@ -281,3 +283,25 @@ async def test_blocking_an_event_loop_is_refused(tester: RedispatcherTester) -> 
         tester.run_blocking(Welcome, Welcome.Message(email="a"))
     with pytest.raises(ConfigurationError, match="without `_blocking`"):
         tester.run_until_idle_blocking()
+
+
+async def test_a_result_over_the_limit_fails_in_a_test_as_in_a_pool() -> None:
+    class Verbose(BaseConsumer):
+        QUEUE = "verbose"
+
+        class Message(BaseConsumer.Message):
+            length: int
+
+        async def process_message(self, message: Message) -> str:
+            return "x" * message.length
+
+    config = RedispatcherConfig(redis_dsn=NOWHERE, consumers=[Verbose], max_result_bytes=10)
+    async with RedispatcherTester(Redispatcher(config)) as tester:
+        assert await tester.run(Verbose, Verbose.Message(length=8)) == "x" * 8
+        with pytest.raises(JobFailedError, match="more than the limit of 10"):
+            await tester.run(Verbose, Verbose.Message(length=9))
+        job = await Verbose.publish(Verbose.Message(length=9), tester.redis_client)
+        with pytest.raises(FailedRunsError, match="more than the limit of 10"):
+            await tester.run_until_idle()
+
+        assert await job.state() is JobState.DEAD
