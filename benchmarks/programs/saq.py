@@ -11,7 +11,8 @@ import uvloop
 from pydantic import BaseModel
 from saq import Queue
 
-from benchmarks import jobs, settings as bench
+from benchmarks import jobs
+from benchmarks import settings as bench
 from benchmarks.producing import produce
 from benchmarks.recorder import record_start
 

@@ -17,7 +17,9 @@ SIDES = (
             "--custom-log-dict",
             "benchmarks.programs.arq.LOGGING",
         ),
-        notes="poll_delay of 20 ms rather than 0.5 s, keep_result of 0 unless results are kept, uvloop, pickle of a dict that the job validates; sync work in an executor of 100 threads",
+        notes="poll_delay of 20 ms rather than 0.5 s, keep_result of 0 unless results are "
+        "kept, uvloop, pickle of a dict that the job validates; sync work in an "
+        "executor of 100 threads",
         pace=1500,
         publish_pace=3500,
         cannot={

@@ -28,7 +28,8 @@ SIDES = (
             "--loglevel",
             "WARNING",
         ),
-        notes="task_acks_late, pool of 100 threads, no gossip, mingle or heartbeat, results ignored unless they are kept, a dict that the job validates",
+        notes="task_acks_late, pool of 100 threads, no gossip, mingle or heartbeat, results "
+        "ignored unless they are kept, a dict that the job validates",
         pace=1000,
         publish_pace=1200,
         cannot={"bulk": "no such API", "depends": "no injection of dependencies into jobs"},

@@ -20,7 +20,8 @@ SIDES = (
             "{slots}",
             "--quiet",
         ),
-        notes="RedisHuey in 100 threads, results only where they are kept, a dict that the job validates",
+        notes="RedisHuey in 100 threads, results only where they are kept, a dict that the "
+        "job validates",
         pace=2000,
         publish_pace=4500,
         cannot={

@@ -20,7 +20,8 @@ SIDES = (
             "rq.worker.SimpleWorker",
             "--quiet",
         ),
-        notes="SimpleWorker, which does not fork for each job, retries of 3, result_ttl of 0 unless results are kept, a dict that the job validates",
+        notes="SimpleWorker, which does not fork for each job, retries of 3, result_ttl of 0 "
+        "unless results are kept, a dict that the job validates",
         pace=250,
         publish_pace=1500,
         cannot={

@@ -12,7 +12,8 @@ SIDES = (
         versions=("saq", "redis", "hiredis"),
         delivery="at least once",
         worker=("saq", "benchmarks.programs.saq.settings"),
-        notes="retries of 3, ttl of -1 unless results are kept, orjson, uvloop, a dict that the job validates",
+        notes="retries of 3, ttl of -1 unless results are kept, orjson, uvloop, a dict that "
+        "the job validates",
         pace=2200,
         publish_pace=6000,
         cannot={

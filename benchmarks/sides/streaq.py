@@ -12,7 +12,8 @@ SIDES = (
         versions=("streaq", "coredis"),
         delivery="at least once",
         worker=("streaq", "run", "benchmarks.programs.streaq:worker"),
-        notes="ttl of 0 and silent tasks, uvloop, pickle of a dict that the job validates; results kept for 5 minutes where they are kept",
+        notes="ttl of 0 and silent tasks, uvloop, pickle of a dict that the job validates; "
+        "results kept for 5 minutes where they are kept",
         pace=1100,
         publish_pace=4500,
         cannot={

@@ -24,7 +24,8 @@ SIDES = (
             "--log-level",
             "WARNING",
         ),
-        notes="ListQueueBroker, ORJSON, uvloop, pydantic parameter; result backend only where results are kept",
+        notes="ListQueueBroker, ORJSON, uvloop, pydantic parameter; result backend only where"
+        " results are kept",
         pace=2500,
         publish_pace=2700,
         cannot={
