@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ worker = Worker(
     concurrency=settings.SLOTS,
     anyio_kwargs={"use_uvloop": True},
 )
-NOT_KEPT = timedelta(0)
+NOT_KEPT = 0  # an int: a timedelta of 0 is sent to Redis, which refuses it
 
 
 class Message(BaseModel):
