@@ -12,7 +12,12 @@ from benchmarks import jobs, settings
 from benchmarks.producing import produce
 from benchmarks.recorder import record_start
 
-huey = RedisHuey(settings.QUEUES[0], url=settings.REDIS_URL, results=settings.KIND == "result")
+huey = RedisHuey(
+    settings.QUEUES[0],
+    # Each thread holds a connection, and the scheduler one more than the 100 that a pool has.
+    url=f"{settings.REDIS_URL}?max_connections={settings.SLOTS + 50}",
+    results=settings.KIND == "result",
+)
 
 
 class Message(BaseModel):
