@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from faststream import Depends, FastStream
 from faststream.redis import RedisBroker, StreamSub
 from pydantic import BaseModel
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from benchmarks import jobs, settings
 from benchmarks.producing import produce
@@ -19,7 +21,8 @@ GROUP = "bench"
 CONSUMER = f"worker-{os.getpid()}"
 CLAIM_AFTER = 60_000
 
-broker = RedisBroker(settings.REDIS_URL, logger=None)
+# Each subscriber blocks a connection, and 50 queues have more than the 100 of a pool.
+broker = RedisBroker(settings.REDIS_URL, logger=None, max_connections=1000)
 app = FastStream(broker, logger=None)
 
 
@@ -99,6 +102,10 @@ class Producer:
         self.broker = RedisBroker(settings.REDIS_URL, logger=None)
         self.redis = Redis.from_url(settings.REDIS_URL)
         await self.broker.connect()
+        # A worker that makes the group skips what was published before it.
+        for queue in settings.QUEUES:
+            with suppress(ResponseError):  # it exists
+                await self.redis.xgroup_create(queue, GROUP, id="0", mkstream=True)
 
     async def publish(self, kind: str, index: int) -> None:
         await self.broker.publish(message_of(kind, index), stream=settings.queue_of(index))
