@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -81,9 +83,12 @@ async def work() -> None:
             concurrency=settings.SLOTS,
             # It waits so long whenever all slots are taken.
             minimum_check_interval=timedelta(milliseconds=10),
+            scheduling_resolution=timedelta(milliseconds=20),  # of delayed jobs
         ) as worker,
     ):
-        await worker.run_forever()
+        running = asyncio.create_task(worker.run_forever())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        await asyncio.wait([running])
 
 
 def body_of(kind: str, index: int) -> dict[str, Any]:
