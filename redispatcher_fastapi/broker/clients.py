@@ -51,9 +51,9 @@ class SyncClient(Protocol):
 
 
 def make_async_client(
-    dsn: Dsn, *, read_timeout: timedelta, connect_timeout: timedelta, sentinel: Any | None
+    dsn: Dsn, *, read_timeout: timedelta | None, connect_timeout: timedelta, sentinel: Any | None
 ) -> AsyncClient:
-    """Return a client that connects at its first command.
+    """Return a client that connects at its first command; without ``read_timeout`` it has none.
 
     ``sentinel`` is shared by the clients of one Sentinel DSN; who made it closes it.
     """
@@ -121,7 +121,7 @@ class _LazyCluster:
 
 
 def _options(
-    dsn: Dsn, read_timeout: timedelta, connect_timeout: timedelta, flavour: Flavour
+    dsn: Dsn, read_timeout: timedelta | None, connect_timeout: timedelta, flavour: Flavour
 ) -> dict[str, Any]:
     """Return what all kinds of clients take.
 
@@ -134,7 +134,7 @@ def _options(
         "client_name": dsn.client_name,
         "max_connections": dsn.max_connections,
         "decode_responses": False,
-        "socket_timeout": read_timeout.total_seconds(),
+        "socket_timeout": None if read_timeout is None else read_timeout.total_seconds(),
         "socket_connect_timeout": connect_timeout.total_seconds(),
         "socket_keepalive": True,
         "health_check_interval": 0,

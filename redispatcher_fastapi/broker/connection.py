@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import RedisCluster as AsyncRedisCluster
 
 from redispatcher_fastapi.broker.clients import (
@@ -16,10 +17,14 @@ from redispatcher_fastapi.broker.clients import (
     make_async_sentinel,
     make_sync_client,
 )
+from redispatcher_fastapi.broker.line import Line
 from redispatcher_fastapi.broker.memory import MemoryStore
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from redispatcher_fastapi.broker.scripts import CommandClient
 
 logger = logging.getLogger("redispatcher.broker")
 
@@ -40,6 +45,8 @@ class Connections:
         self._sentinel: Any = None
         self._publisher: AsyncClient | None = None
         self._worker: AsyncClient | None = None
+        self._publisher_line: Line | None = None
+        self._worker_line: Line | None = None
         self._foreign: Any = None
         self._is_cluster = dsn.kind == "cluster"
         if dsn.tls is not None and dsn.tls.cert_reqs == "none":
@@ -73,7 +80,7 @@ class Connections:
 
     @property
     def publisher(self) -> AsyncClient:
-        """The client for publishing and for looking; made in the loop that asks first."""
+        """The client for looking; made in the loop that asks first."""
         if self._foreign is not None:
             client: AsyncClient = self._foreign
             return client
@@ -83,13 +90,27 @@ class Connections:
 
     @property
     def worker(self) -> AsyncClient:
-        """The client for claiming and settling; made in the loop that asks first."""
+        """The client for what a pool does beside its scripts; made in the loop that asks first."""
         if self._foreign is not None:
             client: AsyncClient = self._foreign
             return client
         if self._worker is None:
             self._worker = self._make_client(self._command_timeout)
         return self._worker
+
+    @property
+    def publisher_line(self) -> CommandClient:
+        """What publishes by scripts; made in the loop that asks first."""
+        if self._publisher_line is None:
+            self._publisher_line = self._make_line()
+        return self._publisher_line or self.publisher
+
+    @property
+    def worker_line(self) -> CommandClient:
+        """What claims and settles by scripts; made in the loop that asks first."""
+        if self._worker_line is None:
+            self._worker_line = self._make_line()
+        return self._worker_line or self.worker
 
     def blocking(self, block: timedelta = _LONGEST_BLOCK) -> AsyncClient:
         """Return a new client whose reads may take ``block``, and the usual time-out on top.
@@ -110,10 +131,16 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close the shared clients; those of the caller's stay open."""
-        clients = [self._publisher, self._worker]
+        clients: list[AsyncClient | Line | None] = [
+            self._publisher,
+            self._worker,
+            self._publisher_line,
+            self._worker_line,
+        ]
         if self._sentinel is not None:
             clients += self._sentinel.sentinels
         self._publisher = self._worker = self._sentinel = None
+        self._publisher_line = self._worker_line = None
         for client in clients:
             if client is not None:
                 with suppress(*REDIS_ERRORS):
@@ -125,7 +152,15 @@ class Connections:
     async def __aexit__(self, *exception: object) -> None:
         await self.aclose()
 
-    def _make_client(self, read_timeout: timedelta) -> AsyncClient:
+    def _make_line(self) -> Line | None:
+        """Return a line; ``None`` where only a client knows which server a command is for."""
+        if self._foreign is not None or self._memory is not None or self._is_cluster:
+            return None
+        client = self._make_client(None)
+        assert isinstance(client, AsyncRedis)
+        return Line(client, self._command_timeout)
+
+    def _make_client(self, read_timeout: timedelta | None) -> AsyncClient:
         if self._memory is not None:
             return self._memory.make_async_client()
         dsn = self._address()

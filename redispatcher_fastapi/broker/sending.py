@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from redis import Redis as SyncRedis
 
 from redispatcher_fastapi.broker.coalescing import Coalescer
+from redispatcher_fastapi.broker.deadlines import Deadlines
 from redispatcher_fastapi.broker.publishing import MAX_BATCH, publish, queue_full
 from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.store import Store
@@ -54,6 +55,7 @@ class DirectSender:
         self._settings = settings or EngineSettings()
         self._clock = clock or ServerClock()
         self._store = store
+        self._deadlines = Deadlines()
 
     @property
     def store(self) -> JobStore:
@@ -105,7 +107,7 @@ class DirectSender:
         """
         attempt, reason = 0, "no reply"
         try:
-            async with asyncio.timeout_at(deadline):
+            with self._deadlines.until(deadline):
                 while True:
                     try:
                         answers = await publish(
@@ -163,7 +165,7 @@ class Sender:
 
     def __init__(self, broker: Broker) -> None:
         self._direct = DirectSender(
-            broker.connections.publisher,
+            broker.connections.publisher_line,
             settings=broker.settings,
             clock=broker.clock,
             store=broker,

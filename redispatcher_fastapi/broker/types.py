@@ -60,7 +60,8 @@ class Want:
 class Delivery:
     """One job in the hands of one process; ``holder`` and ``token`` fence it off.
 
-    ``published_ms`` is ``None`` where what Redis holds is no record.
+    ``published_ms`` is ``None`` where what Redis holds is no record; ``started_ms`` is when it was
+    claimed.
     """
 
     queue: str
@@ -73,6 +74,7 @@ class Delivery:
     is_chosen_id: bool = False
     attempt: int = 1
     losses: int = 0
+    started_ms: int = 0
     #: How long the handler ran, in seconds; known when it has ended.
     ran_for: float = 0.0
 

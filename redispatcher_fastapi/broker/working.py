@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import count
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 from redispatcher_fastapi.broker.failures import encode_failure
@@ -53,7 +53,8 @@ class WorkerBroker:
     """
 
     def __init__(self, connections: Connections, settings: EngineSettings, clock: Clock) -> None:
-        self._client = connections.worker
+        self._client = connections.worker_line
+        self._connections = connections
         self._clock = clock
         self._lease = to_milliseconds(settings.lease)
         min_age = max(2 * settings.publish_timeout, timedelta(0))
@@ -89,14 +90,7 @@ class WorkerBroker:
                 claimed.wait = due if claimed.wait is None else min(claimed.wait, due)
             if solo:
                 claimed.has_solo.add(want.queue)
-            started = as_text(time)
-            sequence = want.first_sequence
-            for index in range(0, len(jobs), 2):
-                token = f"{sequence},{started}"
-                fault = faults[index // 2] if faults else b""
-                delivery = _delivery(want, sequence, token, jobs[index], jobs[index + 1], fault)
-                claimed.deliveries.append(delivery)
-                sequence += 1
+            claimed.deliveries += _deliveries(want, jobs, faults, as_text(time))
         return claimed
 
     async def claim_solo(
@@ -113,7 +107,11 @@ class WorkerBroker:
         reply = await CLAIM_SOLO.run(self._client, [queue_prefix(want.queue)], arguments)
         match int(reply[0]):
             case 1:
-                return _delivery(want, want.first_sequence, as_text(reply[4]), *reply[1:4])
+                job_id, record, fault, token = reply[1:5]
+                started = as_text(token).rstrip("*").split(",")[1]
+                (delivery,) = _deliveries(want, (job_id, record), (fault,), started)
+                delivery.token = as_text(token)
+                return delivery
             case 2:
                 return "turn"
             case _:
@@ -184,7 +182,7 @@ class WorkerBroker:
 
     async def read_held(self, queue: str, holder: str) -> list[Delivery]:
         """Return what Redis thinks a process holds, without the messages."""
-        fields = await read_hash(self._client, f"{queue_prefix(queue)}held:{holder}")
+        fields = await read_hash(self._connections.worker, f"{queue_prefix(queue)}held:{holder}")
         return [
             Delivery(queue, as_text(job_id), holder, int(token.split(",")[0]), token, b"", None)
             for job_id, token in ((key, as_text(value)) for key, value in fields.items())
@@ -218,34 +216,38 @@ class WorkerBroker:
         return "" if now is None else to_milliseconds(now)
 
 
-def _delivery(
-    want: Want,
-    sequence: int,
-    token: str,
-    job_id: bytes | str,
-    record: bytes | str,
-    faults: bytes | str,
-) -> Delivery:
-    published_ms, is_chosen_id, envelope = split_live_record(as_bytes(record))
-    errors, losses = parse_faults(faults) if faults else (0, 0)
-    return Delivery(
-        want.queue,
-        as_text(job_id),
-        want.holder,
-        sequence,
-        token,
-        envelope,
-        published_ms,
-        is_chosen_id,
-        errors + 1,
-        losses,
-    )
+def _deliveries(
+    want: Want, jobs: Sequence[bytes | str], faults: Sequence[bytes | str], started: str
+) -> list[Delivery]:
+    """Return what a claim brought: ids and records in turn; ``faults`` of each, or of none."""
+    started_ms = int(started)
+    deliveries: list[Delivery] = []
+    brought = zip(jobs[::2], jobs[1::2], faults or repeat(b""), strict=False)
+    for sequence, (job_id, record, fault) in enumerate(brought, start=want.first_sequence):
+        published_ms, is_chosen_id, envelope = split_live_record(as_bytes(record))
+        errors, losses = parse_faults(fault) if fault else (0, 0)
+        deliveries.append(
+            Delivery(
+                want.queue,
+                as_text(job_id),
+                want.holder,
+                sequence,
+                f"{sequence},{started}",
+                envelope,
+                published_ms,
+                is_chosen_id,
+                errors + 1,
+                losses,
+                started_ms,
+            )
+        )
+    return deliveries
 
 
 def _times(delivery: Delivery) -> str:
     """Return how long a job ran and waited, as a finished job's record keeps it."""
-    started = int(delivery.token.rstrip("*").split(",")[1])
-    wait = started - (started if delivery.published_ms is None else delivery.published_ms)
+    published_ms = delivery.published_ms
+    wait = 0 if published_ms is None else delivery.started_ms - published_ms
     return f"{int(delivery.ran_for * 1000)},{wait}{'!' if delivery.is_chosen_id else ''}"
 
 
