@@ -1,4 +1,5 @@
--- Stands before every script. `docs/life-of-a-job.md` tells which key holds what.
+-- Stands before every script, with those of its functions that the script calls.
+-- `docs/life-of-a-job.md` tells which key holds what.
 --
 -- KEYS[i]  prefix of a queue, `rd:{queue}:`; every other key is that prefix plus a suffix, in the same slot.
 --          The last one is a key that never exists, in the slot of the one before: of a slot that is being moved,
@@ -15,6 +16,7 @@ if not now then
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
+local stamp = string.format('%013.0f', now)
 
 local function queues(keys)
   local prefixes = {}
@@ -23,7 +25,6 @@ local function queues(keys)
 end
 
 local function int(number) return string.format('%.0f', number) end
-local stamp = string.format('%013.0f', now)
 
 -- A record is `<published><!><envelope>` while the job lives, `!` marking an id the caller chose, and
 -- `<letter><finished>,<run>,<wait>[,<attempts>,<losses>[,<reason>\n<live record>]][,r]` once it is finished;
