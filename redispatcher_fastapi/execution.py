@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from random import random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio.to_thread import run_sync
@@ -37,16 +36,31 @@ class JobTimeoutError(TimeoutError):
     """What a run that exceeded its consumer's ``TIMEOUT`` is recorded as."""
 
 
-@dataclass(frozen=True, slots=True)
 class Execution:
     """How the jobs of one consumer are run; made once, used for every delivery."""
 
-    definition: ConsumerDefinition
-    _: KW_ONLY
-    max_result_bytes: int
-    dependencies: Dependencies | None = None
-    threads: CapacityLimiter | None = None
-    random: Callable[[], float] = random.random
+    def __init__(
+        self,
+        definition: ConsumerDefinition,
+        *,
+        max_result_bytes: int,
+        dependencies: Dependencies | None = None,
+        threads: CapacityLimiter | None = None,
+        random: Callable[[], float] = random,
+    ) -> None:
+        self.definition = definition
+        self._max_result_bytes = max_result_bytes
+        self._dependencies = dependencies
+        self._threads = threads
+        self._random = random
+        #: Whether a run is nothing but a call with the message.
+        self._is_plain = (
+            definition.is_async
+            and definition.timeout is None
+            and dependencies is None
+            and not definition.needs_headers
+        )
+        self._succeeded = Succeeded(None, definition.result_ttl)
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Return what becomes of the job.
@@ -60,14 +74,22 @@ class Execution:
                 "What Redis holds for this job is not a record: it was changed by hand."
             )
             return Died("undecodable", error)
+        headers = None
         try:
-            envelope = definition.decoder.decode(delivery.envelope)
+            if definition.needs_headers:
+                envelope = definition.decoder.decode(delivery.envelope)
+                message, headers = envelope.message, envelope.headers
+            else:
+                message = definition.decoder.decode_message(delivery.envelope)
         except EnvelopeError as error:
             return Died(error.reason, AttemptError(str(error)))
         except BaseException as error:  # a validator of the user's may raise anything
             return Died("invalid_message", describe_error(error))
         try:
-            result = await self._call(delivery, envelope.message, envelope.headers)
+            if self._is_plain:
+                result = await definition.consumer().process_message(message)
+            else:
+                result = await self._call(delivery, message, headers)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -79,14 +101,16 @@ class Execution:
             encoded = definition.encode_result(result)
         except BaseException as error:  # so may a serializer; the work is done, and not done again
             return Died("result_not_serializable", describe_error(error))
-        if encoded is not None and len(encoded) > self.max_result_bytes:
+        if encoded is None:
+            return self._succeeded
+        if len(encoded) > self._max_result_bytes:
             # Redis would refuse it, or take so long that nobody waits for its answer.
-            message = (
+            too_large = AttemptError(
                 f"What it returned takes {len(encoded)} bytes, more than the limit of "
-                f"{self.max_result_bytes}: store it elsewhere and return a reference to it, or "
+                f"{self._max_result_bytes}: store it elsewhere and return a reference to it, or "
                 "raise max_result_bytes."
             )
-            return Died("result_too_large", AttemptError(message))
+            return Died("result_too_large", too_large)
         return Succeeded(encoded, definition.result_ttl)
 
     def fail(self, delivery: Delivery, error: BaseException) -> Outcome:
@@ -99,7 +123,7 @@ class Execution:
         try:
             if isinstance(error, Snooze):
                 return Snoozed(checked_delay("Snooze", error.delay))
-            delay = self.definition.retry.next_delay(delivery.attempt, error, self.random)
+            delay = self.definition.retry.next_delay(delivery.attempt, error, self._random)
         except BaseException as broken:  # a back-off or an error class of the user's may do so
             return Died("failed", describe_error(broken))
         if delay is None:
@@ -126,11 +150,11 @@ class Execution:
         if definition.context_parameter is not None:
             arguments[definition.context_parameter] = context
 
-        if self.dependencies is None:
+        if self._dependencies is None:
             body = partial(self._process, consumer, message, arguments)
         else:
             body = partial(
-                self._process_with_dependencies, self.dependencies, consumer, message, arguments
+                self._process_with_dependencies, self._dependencies, consumer, message, arguments
             )
         if definition.timeout is None:
             return await self._surround(consumer, body, context)
@@ -170,5 +194,5 @@ class Execution:
         return await run_sync(
             partial(consumer.process_message, message, **arguments),
             abandon_on_cancel=True,
-            limiter=self.threads,
+            limiter=self._threads,
         )

@@ -56,6 +56,8 @@ class ConsumerDefinition:
     headers_parameter: str | None
     context_parameter: str | None
     dependency_parameters: tuple[str, ...]
+    #: Whether a run needs the headers, if only to refuse a message whose headers are not valid.
+    needs_headers: bool
     _results: ResultCodec
     _make_headers: Callable[[], BaseModel | Mapping[str, Any]] | None
 
@@ -141,6 +143,7 @@ def define(
     binding = bind(consumer, message_type=message_type, headers_type=headers_type, root=root)
     check_returns(consumer, binding.returns, is_async=is_async)
     check_constructor(consumer)
+    has_around = consumer.around is not root.around
     has_hook = find_function(consumer, "headers") is not find_function(root, "headers")
     definition = ConsumerDefinition(
         consumer=consumer,
@@ -152,11 +155,14 @@ def define(
         retry=consumer.RETRY,
         timeout=consumer.TIMEOUT,
         result_ttl=consumer.RESULT_TTL,
-        has_around=consumer.around is not root.around,
+        has_around=has_around,
         message_parameter=binding.message,
         headers_parameter=binding.headers,
         context_parameter=binding.context,
         dependency_parameters=binding.dependencies,
+        needs_headers=has_around
+        or headers_type is not root.Headers
+        or (binding.headers or binding.context) is not None,
         _results=ResultCodec(consumer, binding.returns),
         _make_headers=consumer.headers if has_hook else None,
     )

@@ -102,7 +102,7 @@ class Claimer:
             except BrokerError:
                 return  # quiet was asked for while Redis was away
             if any(lane.may_have_more for lane in self._lanes_to_fill()):
-                await asyncio.sleep(0)
+                # At once: what was just claimed runs while Redis is at work on the next claim.
                 continue
             if not claimed.has_solo:
                 self._runner.note_drained(self)

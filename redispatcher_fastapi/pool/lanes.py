@@ -44,22 +44,23 @@ class Lane:
     suspects: int = 0
     #: Whether the last claim filled every slot it asked for, so that more may be waiting.
     may_have_more: bool = True
+    queue: str = field(init=False)
+    name: str = field(init=False)
 
-    @property
-    def queue(self) -> str:
-        return self.execution.definition.queue
-
-    @property
-    def name(self) -> str:
-        return self.execution.definition.name
+    def __post_init__(self) -> None:
+        self.queue = self.execution.definition.queue
+        self.name = self.execution.definition.name
 
     @property
     def free(self) -> int:
         return self.slots - len(self.runs)
 
     def want(self, first_sequence: int, *, is_reserved: bool) -> Want:
-        """Return what this lane can take now; jobs lost before get at most half of its slots."""
-        count = 0 if is_reserved else max(0, self.free)
+        """Return what this lane takes at once; jobs lost before get at most half of its slots.
+
+        Never more than half of the slots, so that the next claim is under way while these run.
+        """
+        count = 0 if is_reserved else max(0, min(self.free, (self.slots + 1) // 2))
         suspects = max(1, self.slots // 2) - self.suspects
         return Want(self.queue, self.holder, count, first_sequence, max(0, suspects))
 

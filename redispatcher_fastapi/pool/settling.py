@@ -88,13 +88,13 @@ class Settler:
     async def _settle(self, key: Key, batch: Sequence[Ended]) -> None:
         succeeded: list[tuple[Lane, Delivery, Succeeded]] = []
         failed: list[tuple[Lane, Delivery, Retried | Snoozed | Died]] = []
-        released: list[tuple[Lane, Delivery]] = []
+        released: list[tuple[Lane, Delivery, Released]] = []
         for lane, delivery, outcome in batch:
             match outcome:
                 case Succeeded():
                     succeeded.append((lane, delivery, outcome))
                 case Released():
-                    released.append((lane, delivery))
+                    released.append((lane, delivery, outcome))
                 case _:
                     failed.append((lane, delivery, outcome))
         if succeeded:
@@ -113,7 +113,7 @@ class Settler:
             lambda: self._broker.acknowledge(queue, holder, request, jobs),
             f"acknowledge jobs of {queue}",
         )
-        self._conclude([(lane, delivery) for lane, delivery, _ in ended], verdicts)
+        self._conclude(ended, verdicts)
 
     async def _fail(
         self,
@@ -127,19 +127,19 @@ class Settler:
             lambda: self._broker.fail(queue, holder, request, jobs),
             f"settle failed jobs of {queue}",
         )
-        self._conclude([(lane, delivery) for lane, delivery, _ in ended], verdicts)
+        self._conclude(ended, verdicts)
 
     async def _release(
-        self, queue: str, holder: str, ended: Sequence[tuple[Lane, Delivery]]
+        self, queue: str, holder: str, ended: Sequence[tuple[Lane, Delivery, Released]]
     ) -> None:
-        deliveries = [delivery for _, delivery in ended]
+        deliveries = [delivery for _, delivery, _ in ended]
         await repeat_until_answered(
             lambda: self._broker.release(queue, holder, deliveries), f"give back jobs of {queue}"
         )
         self._conclude(ended, "1" * len(ended))
 
-    def _conclude(self, ended: Sequence[tuple[Lane, Delivery]], verdicts: str) -> None:
-        for (lane, delivery), verdict in zip(ended, verdicts, strict=True):
+    def _conclude(self, ended: Sequence[Ended], verdicts: str) -> None:
+        for (lane, delivery, _), verdict in zip(ended, verdicts, strict=True):
             del lane.unsettled[delivery.sequence]
             if verdict != "1":
                 self._hooks.write_refused(delivery, lane.name, is_gone=verdict == "g")

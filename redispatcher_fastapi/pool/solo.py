@@ -30,13 +30,18 @@ class SoloTurn:
     #: The solo job that is running.
     running: Delivery | None = None
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is a turn, or a solo job runs."""
+        return self.queue is not None or self.running is not None
+
     def is_reserving(self, now: float) -> bool:
         """Whether this process must not take anything else."""
         if self.queue is not None and now >= self.ends_at:
             self.queue = None
             self.next_try_at = now + self.length
             self.misses += 1
-        return self.queue is not None or self.running is not None
+        return self.is_in_use
 
     @property
     def length(self) -> float:

@@ -147,7 +147,6 @@ class Worker:
         # is kept in a set, waited for when the pool stops, and never raises.
         run.task = self._loop.create_task(self._work(lane, run))
         self._tasks.add(run.task)
-        run.task.add_done_callback(self._tasks.discard)
 
     def give_up(self, lane: Lane) -> None:
         """Take a new identity for a lane, and cancel what others run now."""
@@ -194,13 +193,15 @@ class Worker:
                 self._hooks.job_ended(delivery, lane.name, outcome, delivery.ran_for)
         finally:
             self._end(lane, run, outcome)
+            if run.task is not None:
+                self._tasks.discard(run.task)
 
     def _end(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
         if run.is_ended:
             return
         run.is_ended = True
         lane.remove(run)
-        was_reserving = self.solo.is_reserving(self._loop.time())
+        was_reserving = self.solo.is_in_use and self.solo.is_reserving(self._loop.time())
         self.solo.end(run.delivery)
         if run.delivery.losses:
             lane.may_have_more = True  # its share of suspects may be waiting
@@ -233,7 +234,11 @@ class Worker:
         stopped = self._loop.create_task(self._stop_now.wait())
         deadline = self._loop.time() + seconds
         try:
-            while self._tasks and (left := deadline - self._loop.time()) > 0:
+            while (left := deadline - self._loop.time()) > 0:
+                # One that was cancelled before its first step could not take itself out.
+                self._tasks = {task for task in self._tasks if not task.done()}
+                if not self._tasks:
+                    return
                 if or_stopped and stopped.done():
                     return
                 watched = {*self._tasks, stopped} if or_stopped else set(self._tasks)

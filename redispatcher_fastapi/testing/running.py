@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Self
 
@@ -21,22 +21,34 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.types import Claimed, Delivery, Outcome
     from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.execution import Dependencies
     from redispatcher_fastapi.injection import Injector
     from redispatcher_fastapi.testing.clock import FakeClock
     from redispatcher_fastapi.testing.memory import MemoryBroker, Publication
     from redispatcher_fastapi.testing.report import JobRun
 
 
-@dataclass(frozen=True, slots=True)
 class WatchedExecution(Execution):
     """Keeps what the handler raised, since not every outcome does."""
 
-    raised: list[BaseException] = field(default_factory=list[BaseException])
+    def __init__(
+        self,
+        definition: ConsumerDefinition,
+        *,
+        max_result_bytes: int,
+        dependencies: Dependencies | None,
+    ) -> None:
+        super().__init__(
+            definition,
+            max_result_bytes=max_result_bytes,
+            dependencies=dependencies,
+            random=lambda: 1.0,
+        )
+        self.raised: list[BaseException] = []
 
     def fail(self, delivery: Delivery, error: BaseException) -> Outcome:
         self.raised.append(error)
-        # A class with slots is not the one that super() without arguments would look for.
-        return Execution.fail(self, delivery, error)
+        return super().fail(delivery, error)
 
 
 def make_execution(
@@ -56,10 +68,7 @@ def make_execution(
             f"{error} In a test, give the tester the app: RedispatcherTester(dispatcher, app)."
         ) from error
     return WatchedExecution(
-        definition,
-        max_result_bytes=max_result_bytes,
-        dependencies=dependencies,
-        random=lambda: 1.0,
+        definition, max_result_bytes=max_result_bytes, dependencies=dependencies
     )
 
 
