@@ -2,6 +2,8 @@
 
 VENV ?= .venv
 ARGS ?=
+# Where `make bench` writes its report and plots.
+OUT ?= build/benchmarks
 # Leave UV empty (`make UV= install`) to install with pip although uv is there.
 UV ?= $(shell command -v uv 2>/dev/null)
 # Set PYTHON to choose the interpreter; it is looked for otherwise.
@@ -14,7 +16,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test lint format types check coverage demo clean
+.PHONY: help install test lint format types check coverage demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,16 +49,23 @@ coverage: install ## Run the tests and show which branches were never taken
 demo: $(VENV)/.installed-demo ## See the example application at work; ONCE=1 ends by itself
 	$(BIN)/python -m example_app.demo $(if $(ONCE),--once) $(ARGS)
 
+bench: $(VENV)/.installed-bench ## Measure this library and its peers; QUICK=1, FULL=1, OUT=DIRECTORY
+	$(BIN)/python -m benchmarks --out $(OUT) $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
+
 clean: ## Remove the virtual environment, caches and builds
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find redispatcher_fastapi example_app tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) benchmarks/.environments build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find redispatcher_fastapi example_app benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed-dev: pyproject.toml $(BIN)/python
 	$(call install,dev)
-	@touch $@ $(VENV)/.installed-demo
+	@touch $@ $(VENV)/.installed-demo $(VENV)/.installed-bench
 
 $(VENV)/.installed-demo: pyproject.toml $(BIN)/python
 	$(call install,all$(comma)example)
+	@touch $@
+
+$(VENV)/.installed-bench: pyproject.toml $(BIN)/python
+	$(call install,bench)
 	@touch $@
 
 comma := ,
