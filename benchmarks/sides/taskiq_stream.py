@@ -28,6 +28,8 @@ SIDES = (
             "{processes}",
             "--max-async-tasks",
             "{slots}",
+            "--max-threadpool-threads",
+            "{slots}",
             "--log-level",
             "WARNING",
         ),
