@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -73,6 +74,10 @@ class Producer:
                     if settings.queue_of(index) == name
                 ]
             )
+
+    def publish_at(self, kind: str, index: int, due: datetime) -> None:
+        queue = self.queues[settings.queue_of(index)]
+        queue.enqueue_at(due, path_of(kind), body_of(kind, index), **OPTIONS)
 
     def close(self) -> None:
         for queue in self.queues.values():

@@ -18,9 +18,10 @@ SIDES = (
             "benchmarks.programs.rq",
             "--worker-class",
             "rq.worker.SimpleWorker",
+            "--with-scheduler",
             "--quiet",
         ),
-        notes="SimpleWorker, which does not fork for each job, retries of 3, result_ttl of 0 "
+        notes="SimpleWorker, which does not fork for each job, with its scheduler for delayed jobs, retries of 3, result_ttl of 0 "
         "unless results are kept, a dict that the job validates",
         pace=250,
         publish_pace=1500,
@@ -28,7 +29,6 @@ SIDES = (
             "depends": "no injection of dependencies into jobs",
             "sleep": "one job at a time per process",
             "thread": "one job at a time per process",
-            "delayed": "needs a scheduler process",
         },
     ),
 )
