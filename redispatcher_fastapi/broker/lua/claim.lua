@@ -10,6 +10,7 @@
 -- Repeated with the same holder and sequence it answers with the same jobs.
 
 local PROMOTED_AT_ONCE, TAKEN_AT_ONCE = 500, 16
+local MANY, LONG = 16, string.rep(' ', 65)
 -- A reply that takes longer than a client waits for it would be repeated, and never arrive.
 local ENOUGH_BYTES = 1048576
 
@@ -108,7 +109,11 @@ local function claim(prefix, holder, wanted, suspects, first)
         deliveries[2 * index] = sequence .. started
         sequence = sequence + 1
       end
+      -- What is held by the dozen is searched for by the dozen: a value this long makes Redis index the hash.
+      local is_small = #ids >= MANY and call('HLEN', held) == 0
+      if is_small then call('HSET', held, '', LONG) end
       call('HSET', held, unpack(deliveries))
+      if is_small then call('HDEL', held, '') end
       call('HSET', calls, 'claim', first)
     end
   end
