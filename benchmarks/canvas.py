@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -75,7 +75,7 @@ def open_card(
     for panel in axes:
         panel.set_facecolor("none")
         panel.spines[:].set_visible(False)
-        panel.tick_params(length=0, labelsize=9.5, colors=INK)
+        panel.tick_params(which="both", length=0, labelsize=9.5, colors=INK)
     yield axes
     figure.set_layout_engine(
         "constrained", rect=(0.2 / WIDTH, 0.12 / height, 1 - 0.45 / WIDTH, 1 - 0.95 / height)
@@ -86,32 +86,39 @@ def open_card(
     Image.open(buffer).quantize(96, method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
-def draw_bars(panel: Axes, bars: Sequence[tuple[str, float]], unit: str = "") -> None:
-    """Horizontal bars from top to bottom, each with its value."""
-    names = [name for name, _ in bars]
+def draw_bars(
+    panel: Axes, bars: Sequence[tuple[str, float]], names: Mapping[str, str], unit: str = ""
+) -> None:
+    """A horizontal bar per side from top to bottom, each with its value; a dash for zero."""
     values = [value for _, value in bars]
-    panel.barh(names, values, color=[colour_of(name) for name in names], height=0.68)
-    panel.invert_yaxis()
+    colours = [colour_of(side) for side, _ in bars]
+    panel.barh(range(len(bars)), values, color=colours, height=0.68)
     panel.set_xlim(0, max(values) * 1.17 or 1)
     panel.set_xticks([])
-    for row, (name, value) in enumerate(bars):
+    for row, (side, value) in enumerate(bars):
         panel.annotate(
-            f"{show_number(value)} {unit}".strip(),
+            f"{show_number(value)} {unit}".strip() if value else "–",
             (value, row),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
             size=9.5,
             color=INK,
-            weight="bold" if name == OURS else "normal",
+            weight=weight_of(side),
         )
-    emphasise_ours(panel)
+    name_rows(panel, [side for side, _ in bars], names)
 
 
-def emphasise_ours(panel: Axes) -> None:
-    for label in panel.get_yticklabels():
-        if label.get_text() == OURS:
-            label.set_fontweight("bold")
+def name_rows(panel: Axes, sides: Sequence[str], names: Mapping[str, str]) -> None:
+    """Write the names beside their rows, the first on top."""
+    panel.set_yticks(range(len(sides)), [names.get(side, side) for side in sides])
+    panel.set_ylim(len(sides) - 0.5, -0.5)
+    for side, label in zip(sides, panel.get_yticklabels(), strict=True):
+        label.set_fontweight(weight_of(side))
+
+
+def weight_of(side: str) -> Literal["bold", "normal"]:
+    return "bold" if side == OURS else "normal"
 
 
 def scale_axis(panel: Axes, axis: Literal["x", "y"], values: Sequence[float]) -> None:

@@ -37,7 +37,7 @@ class Value:
     def read(self, report: Report, sides: Mapping[str, Side]) -> Reading:
         figure = report.find(self.workload, self.metric, OURS)
         if figure is None:
-            return _explain_missing(report, self.workload)
+            return _explain_missing(report, self.workload, self.metric)
         return Reading(figure.median, show_value(self.metric, figure.median))
 
 
@@ -51,7 +51,7 @@ class Bytes:
     def read(self, report: Report, sides: Mapping[str, Side]) -> Reading:
         figure = report.find(self.workload, self.metric, OURS)
         if figure is None:
-            return _explain_missing(report, self.workload)
+            return _explain_missing(report, self.workload, self.metric)
         whole = round(figure.median)
         return Reading(whole, show_value(self.metric, whole))
 
@@ -67,7 +67,7 @@ class Ratio:
     def read(self, report: Report, sides: Mapping[str, Side]) -> Reading:
         figure = report.find(self.workload, self.metric, OURS)
         if figure is None:
-            return _explain_missing(report, self.workload)
+            return _explain_missing(report, self.workload, self.metric)
         base = self._find_base(report, sides)
         if base is None:
             return Reading(None, f"{self.to} was not measured")
@@ -107,7 +107,7 @@ class Sum:
         for workload in self.workloads:
             figure = report.find(workload, self.metric, OURS)
             if figure is None:
-                return _explain_missing(report, workload)
+                return _explain_missing(report, workload, self.metric)
             values.append(figure.median)
         parts = " + ".join(show_number(value) for value in values)
         return Reading(sum(values), f"{show_value(self.metric, sum(values))} ({parts})")
@@ -124,10 +124,10 @@ class Difference:
     def read(self, report: Report, sides: Mapping[str, Side]) -> Reading:
         figure = report.find(self.workload, self.metric, OURS)
         if figure is None:
-            return _explain_missing(report, self.workload)
+            return _explain_missing(report, self.workload, self.metric)
         base = report.find(self.base, self.metric, OURS)
         if base is None:
-            return _explain_missing(report, self.base)
+            return _explain_missing(report, self.base, self.metric)
         value = figure.median - base.median
         return Reading(
             value,
@@ -148,7 +148,7 @@ class Worst:
         for workload in self.workloads:
             figure = report.find(workload, self.metric, OURS)
             if figure is None:
-                return _explain_missing(report, workload)
+                return _explain_missing(report, workload, self.metric)
             figures.append(figure)
         if not self.workloads:
             figures = [f for f in report.figures if (f.metric, f.side) == (self.metric, OURS)]
@@ -170,7 +170,7 @@ class Unevenness:
         for workload in self.workloads:
             figure = report.find(workload, self.metric, OURS)
             if figure is None:
-                return _explain_missing(report, workload)
+                return _explain_missing(report, workload, self.metric)
             values.append(figure.median)
         if not min(values):
             return Reading(None, "one of them measured zero")
@@ -179,8 +179,8 @@ class Unevenness:
         return Reading(share, f"{show_share(share)} ({parts})")
 
 
-def _explain_missing(report: Report, workload: str) -> Reading:
+def _explain_missing(report: Report, workload: str, metric: str) -> Reading:
     for failure in report.failures:
         if failure.side == OURS and failure.workload in (None, workload):
-            return Reading(None, f"{workload}: {failure.reason}")
-    return Reading(None, f"{workload} is not part of this run")
+            return Reading(None, f"{workload} failed: {failure.reason}")
+    return Reading(None, f"{metric} of {workload} is not part of this run")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -15,13 +15,15 @@ from benchmarks.canvas import (
     INK,
     colour_of,
     draw_bars,
-    emphasise_ours,
+    name_rows,
     open_card,
     scale_axis,
+    weight_of,
 )
 from benchmarks.comparing import explain_busy, sort_best_first
 from benchmarks.measures import OURS
 from benchmarks.results import Report
+from benchmarks.sides import Side, find_sides
 from benchmarks.wording import show_number
 
 _BACKLOGS = (("backlog-1k", "1,000"), ("backlog-100k", "100,000"), ("backlog-1m", "1,000,000"))
@@ -33,10 +35,10 @@ _PUBLISHING = (
 )
 
 
-def draw(report: Report, out: Path) -> list[Path]:
+def draw(report: Report, out: Path, sides: Mapping[str, Side] | None = None) -> list[Path]:
     """Draw what the run has figures for into the directory ``out``; the files that were made."""
     out.mkdir(parents=True, exist_ok=True)
-    plots: dict[str, Callable[[Report, Path], bool]] = {
+    plots: dict[str, Callable[[Report, Path, Mapping[str, str]], bool]] = {
         "throughput.png": _draw_throughput,
         "latency.png": _draw_latency,
         "growth.png": _draw_growth,
@@ -44,29 +46,52 @@ def draw(report: Report, out: Path) -> list[Path]:
         "publish.png": _draw_publish,
         "endpoint.png": _draw_endpoint,
     }
-    return [out / name for name, plot in plots.items() if plot(report, out / name)]
+    names = _name_sides(find_sides() if sides is None else sides)
+    return [out / name for name, plot in plots.items() if plot(report, out / name, names)]
 
 
-def _draw_throughput(report: Report, path: Path) -> bool:
+def _name_sides(sides: Mapping[str, Side]) -> dict[str, str]:
+    """The names a reader knows; with an asterisk where a job may be lost."""
+    names = {
+        name: f"{name}*" if side.delivery == "at most once" else name
+        for name, side in sides.items()
+    }
+    return names | {
+        OURS: "redispatcher",
+        "ours-embedded": "redispatcher, embedded",
+        "limit": "redis-py by hand",
+    }
+
+
+def _draw_throughput(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     title = "Jobs per second, one worker process"
-    return _draw_one(report, path, title, "Jobs that do nothing", "drain-noop", "jobs_per_second")
+    return _draw_one(
+        report,
+        path,
+        names,
+        title,
+        "Jobs that do nothing; * may lose jobs",
+        "drain-noop",
+        "jobs_per_second",
+    )
 
 
-def _draw_memory(report: Report, path: Path) -> bool:
+def _draw_memory(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     title = "Redis memory of a queued job, bytes"
     caption = "A message of 70 bytes; less is better"
-    return _draw_one(report, path, title, caption, "memory", "queued_bytes")
+    return _draw_one(report, path, names, title, caption, "memory", "queued_bytes")
 
 
-def _draw_endpoint(report: Report, path: Path) -> bool:
+def _draw_endpoint(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     title = "An endpoint that publishes a job per request"
     caption = "Requests/s, as a share of those of the same endpoint without publishing; 64 clients"
-    return _draw_one(report, path, title, caption, "endpoint", "share_of_plain", unit="%")
+    return _draw_one(report, path, names, title, caption, "endpoint", "share_of_plain", unit="%")
 
 
 def _draw_one(
     report: Report,
     path: Path,
+    names: Mapping[str, str],
     title: str,
     caption: str,
     workload: str,
@@ -79,33 +104,33 @@ def _draw_one(
     if not bars:
         return False
     with open_card(path, title, _caption(report, caption), rows=len(bars)) as (panel,):
-        draw_bars(panel, bars, unit)
+        draw_bars(panel, bars, names, unit)
     return True
 
 
-def _draw_publish(report: Report, path: Path) -> bool:
-    """A panel per way to publish, each with its own scale."""
-    panels = [
-        (label, bars)
+def _draw_publish(report: Report, path: Path, names: Mapping[str, str]) -> bool:
+    """A column per way to publish, each with its own scale; the rows are the same sides."""
+    columns = [
+        (label, dict(bars))
         for workload, label in _PUBLISHING
         if (bars := _list_bars(report, workload, "jobs_per_second"))
     ]
-    if not panels:
+    if not columns:
         return False
-    rows = max(len(bars) for _, bars in panels) + 1
-    caption = _caption(report, "Each column has a scale of its own")
-    with open_card(
-        path, "Jobs published per second", caption, rows=rows, panels=len(panels)
-    ) as axes:
-        for panel, (label, bars) in zip(axes, panels, strict=True):
-            draw_bars(panel, bars)
-            panel.set_xlim(right=max(value for _, value in bars) * 1.4)
-            panel.set_ylim(rows - 1.5, -0.5)
+    sides = list(dict.fromkeys(side for _, bars in columns for side in bars))
+    caption = _caption(report, "Each column has a scale of its own; * may lose jobs")
+    title = "Jobs published per second"
+    with open_card(path, title, caption, rows=len(sides) + 1, panels=len(columns)) as panels:
+        for panel, (label, bars) in zip(panels, columns, strict=True):
+            draw_bars(panel, [(side, bars.get(side, 0.0)) for side in sides], names)
+            panel.set_xlim(right=max(bars.values()) * 1.4)
             panel.set_title(label, size=10, color=FAINT, loc="left")
+        for panel in panels[1:]:
+            panel.set_yticklabels([])
     return True
 
 
-def _draw_latency(report: Report, path: Path) -> bool:
+def _draw_latency(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     """A line from p50 to p99 per side."""
     sides = [
         (usual.side, usual.median, worst.median)
@@ -124,7 +149,6 @@ def _draw_latency(report: Report, path: Path) -> bool:
             panel.scatter(
                 [high], [row], facecolor="white", edgecolor=colour, s=48, linewidth=1.8, zorder=2
             )
-            weight = "bold" if side == OURS else "normal"
             for value, distance, align in ((middle, -8, "right"), (high, 8, "left")):
                 panel.annotate(
                     show_number(value),
@@ -135,19 +159,17 @@ def _draw_latency(report: Report, path: Path) -> bool:
                     ha=align,
                     size=9,
                     color=INK,
-                    weight=weight,
+                    weight=weight_of(side),
                 )
         values = [value for _, middle, high in sides for value in (middle, high)]
         scale_axis(panel, "x", values)
         left, right = panel.get_xlim()
         panel.set_xlim(left * 0.75 if left > 0 else -0.08 * right, right * 1.1)
-        panel.set_yticks(range(len(sides)), [side for side, _, _ in sides])
-        panel.set_ylim(len(sides) - 0.4, -0.6)
-        emphasise_ours(panel)
+        name_rows(panel, [side for side, _, _ in sides], names)
     return True
 
 
-def _draw_growth(report: Report, path: Path) -> bool:
+def _draw_growth(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     """Throughput over the backlog, and over the number of queues."""
     panels = [
         (label, axis, lines)
@@ -158,9 +180,9 @@ def _draw_growth(report: Report, path: Path) -> bool:
         return False
     caption = _caption(report, "Jobs that do nothing, one worker process")
     title = "Jobs per second as the work grows"
-    with open_card(path, title, caption, rows=9, panels=len(panels)) as axes:
+    with open_card(path, title, caption, rows=10, panels=len(panels)) as axes:
         for panel, (label, axis, lines) in zip(axes, panels, strict=True):
-            _draw_lines(panel, axis, lines)
+            _draw_lines(panel, axis, lines, names)
             panel.set_xlabel(label, size=9.5, color=FAINT)
     return True
 
@@ -169,23 +191,24 @@ def _draw_lines(
     panel: Axes,
     axis: tuple[tuple[str, str], ...],
     lines: dict[str, list[tuple[int, float]]],
+    names: Mapping[str, str],
 ) -> None:
-    for number, (side, points) in enumerate(lines.items()):
+    for side, points in lines.items():
         panel.plot(
             [position for position, _ in points],
             [value for _, value in points],
-            color=colour_of(side, number),
+            color=colour_of(side, list(names).index(side) if side in names else 0),
             linewidth=2.8 if side == OURS else 1.8,
             marker="o",
             markersize=5,
-            label=side,
+            label=names.get(side, side),
         )
         if side == OURS:
             for position, value in points:
                 panel.annotate(
                     show_number(value),
                     (position, value),
-                    xytext=(0, 7),
+                    xytext=(0, -15),
                     textcoords="offset points",
                     ha="center",
                     size=9,
@@ -203,12 +226,12 @@ def _draw_lines(
 def _list_lines(
     report: Report, axis: tuple[tuple[str, str], ...]
 ) -> dict[str, list[tuple[int, float]]]:
-    """By side: its points, at least two of them."""
+    """By side: its points, at least two of them. The best six are enough to read."""
     lines: dict[str, list[tuple[int, float]]] = {}
     for position, (workload, _) in enumerate(axis):
-        for figure in report.sides_of(workload, "jobs_per_second"):
+        for figure in sort_best_first(report.sides_of(workload, "jobs_per_second")):
             lines.setdefault(figure.side, []).append((position, figure.median))
-    return {side: points for side, points in lines.items() if len(points) > 1}
+    return dict([line for line in lines.items() if len(line[1]) > 1][:6])
 
 
 def _list_bars(report: Report, workload: str, metric: str) -> list[tuple[str, float]]:
