@@ -21,8 +21,9 @@ SIDES = (
             "--with-scheduler",
             "--quiet",
         ),
-        notes="SimpleWorker, which does not fork for each job, with its scheduler for delayed jobs, retries of 3, result_ttl of 0 "
-        "unless results are kept, a dict that the job validates",
+        notes="SimpleWorker, which does not fork for each job, with its scheduler (each "
+        "second, and due times in whole seconds), retries of 3, result_ttl of 0 unless "
+        "results are kept, a dict that the job validates",
         pace=250,
         publish_pace=1500,
         cannot={
