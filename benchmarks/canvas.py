@@ -97,7 +97,7 @@ def draw_bars(
     panel.set_xticks([])
     for row, (side, value) in enumerate(bars):
         panel.annotate(
-            f"{show_number(value)} {unit}".strip() if value else "–",
+            f"{show_number(value)} {unit}".strip() if value else "-",
             (value, row),
             xytext=(4, 0),
             textcoords="offset points",

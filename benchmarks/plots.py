@@ -111,9 +111,9 @@ def _draw_one(
 def _draw_publish(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     """A column per way to publish, each with its own scale; the rows are the same sides."""
     columns = [
-        (label, dict(bars))
+        (label, dict(found))
         for workload, label in _PUBLISHING
-        if (bars := _list_bars(report, workload, "jobs_per_second"))
+        if (found := _list_bars(report, workload, "jobs_per_second"))
     ]
     if not columns:
         return False
