@@ -30,7 +30,16 @@ GRID = "#e4e7eb"
 OUR_COLOUR = "#0f8a7e"
 OTHER_OUR_COLOUR = "#7cc4bc"
 LIMIT_COLOUR = "#c9ced6"
-PEER_COLOURS = ("#5b7fa6", "#b0785a", "#8b6fae", "#a89a3c", "#6d8f5e", "#b0617c")
+PEER_COLOURS = (
+    "#5b7fa6",
+    "#b0785a",
+    "#8b6fae",
+    "#a89a3c",
+    "#6d8f5e",
+    "#b0617c",
+    "#3d5a73",
+    "#c9a66b",
+)
 
 
 def colour_of(side: str, position: int = 0) -> str:
@@ -93,7 +102,7 @@ def draw_bars(
     values = [value for _, value in bars]
     colours = [colour_of(side) for side, _ in bars]
     panel.barh(range(len(bars)), values, color=colours, height=0.68)
-    panel.set_xlim(0, max(values) * 1.17 or 1)
+    panel.set_xlim(0, max(0, *values) * 1.17 or 1)
     panel.set_xticks([])
     for row, (side, value) in enumerate(bars):
         panel.annotate(
@@ -125,7 +134,7 @@ def scale_axis(panel: Axes, axis: Literal["x", "y"], values: Sequence[float]) ->
     """Logarithmic where the values are far apart, from zero otherwise; with plain numbers."""
     low, high = min(values), max(values)
     is_log = low > 0 and high / low > 8
-    limits = (low * 0.7, high * 1.6) if is_log else (0, high * 1.15)
+    limits = (low * 0.7, high * 1.6) if is_log else (0, max(high, 0) * 1.15 or 1)
     if axis == "x":
         panel.set_xscale("log" if is_log else "linear")
         panel.set_xlim(limits)

@@ -123,7 +123,7 @@ def _draw_publish(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     with open_card(path, title, caption, rows=len(sides) + 1, panels=len(columns)) as panels:
         for panel, (label, bars) in zip(panels, columns, strict=True):
             draw_bars(panel, [(side, bars.get(side, 0.0)) for side in sides], names)
-            panel.set_xlim(right=max(bars.values()) * 1.4)
+            panel.set_xlim(right=max(bars.values()) * 1.4 or 1)
             panel.set_title(label, size=10, color=FAINT, loc="left")
         for panel in panels[1:]:
             panel.set_yticklabels([])
@@ -181,8 +181,10 @@ def _draw_growth(report: Report, path: Path, names: Mapping[str, str]) -> bool:
     caption = _caption(report, "Jobs that do nothing, one worker process")
     title = "Jobs per second as the work grows"
     with open_card(path, title, caption, rows=10, panels=len(panels)) as axes:
+        shown = dict.fromkeys(side for _, _, lines in panels for side in lines)
+        colours = {side: colour_of(side, number) for number, side in enumerate(shown)}
         for panel, (label, axis, lines) in zip(axes, panels, strict=True):
-            _draw_lines(panel, axis, lines, names)
+            _draw_lines(panel, axis, lines, names, colours)
             panel.set_xlabel(label, size=9.5, color=FAINT)
     return True
 
@@ -192,12 +194,13 @@ def _draw_lines(
     axis: tuple[tuple[str, str], ...],
     lines: dict[str, list[tuple[int, float]]],
     names: Mapping[str, str],
+    colours: Mapping[str, str],
 ) -> None:
     for side, points in lines.items():
         panel.plot(
             [position for position, _ in points],
             [value for _, value in points],
-            color=colour_of(side, list(names).index(side) if side in names else 0),
+            color=colours[side],
             linewidth=2.8 if side == OURS else 1.8,
             marker="o",
             markersize=5,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.comparing import explain_busy, find_ratio, find_winner, sort_best_first
 from benchmarks.goals import evaluate
@@ -97,48 +97,50 @@ def write_workload(workload: Workload, report: Report, sides: Mapping[str, Side]
     first = METRICS[workload.metrics[0]]
     figures = sort_best_first(report.sides_of(workload.name, first.name))
     notes = _find_absences(workload, report, sides)
-    if not figures and not notes:
-        return ""
     if report.mode == "quick":
         return _write_ratios(workload, report)
-    others = [METRICS[name] for name in workload.metrics[1:]]
-    others += [METRICS["script_p99"]] if report.sides_of(workload.name, "script_p99") else []
-    ours = report.find(workload.name, first.name, OURS)
-    rows: list[tuple[str, ...]] = []
-    for figure in figures:
-        ratio = find_ratio(figure, ours) if ours else None
-        cells = [
-            _show_cell(report.find(workload.name, metric.name, figure.side)) for metric in others
-        ]
-        note = "; ".join(filter(None, (figure.detail, notes.pop(figure.side, ""))))
-        rows.append(
-            (
-                _show_side(figure.side),
-                _show_cell(figure),
-                show_spread(figure),
-                show_number(ratio.median) if ratio else "",
-                *cells,
-                note,
-            )
-        )
-    rows += [(_show_side(side), *[""] * (3 + len(others)), note) for side, note in notes.items()]
-    head = ["side", first.label, "spread", "ratio to ours"]
-    head += [metric.label for metric in others] + ["note"]
-    if not any(row[-1] for row in rows):
-        head, rows = head[:-1], [row[:-1] for row in rows]
-    table = write_table(head, rows, numbers=3 + len(others))
+    if not figures and not notes:
+        return ""
     contenders = [
         figure
         for figure in figures
         if figure.side == OURS or (figure.side in sides and not sides[figure.side].baseline)
     ]
     verdict = find_winner(contenders, report.machine)
-    winner = (
-        f"Best: **{verdict.side}**, {verdict.reason}."
-        if verdict.side
-        else f"No winner: {verdict.reason}."
-    )
-    return f"{first.label}: {first.better} is better. {winner}\n\n{table}"
+    who = f"Best: **{verdict.side}**" if verdict.side else "No winner"
+    direction = f"{first.label}: {first.better} is better. {who}: {verdict.reason}."
+    return f"{direction}\n\n{_write_figures(workload, figures, notes, report)}"
+
+
+def _write_figures(
+    workload: Workload, figures: Sequence[Figure], notes: dict[str, str], report: Report
+) -> str:
+    """A row per side: those with figures, then those without, and why."""
+    names = list(workload.metrics[1:])
+    names += ["script_p99"] if report.sides_of(workload.name, "script_p99") else []
+    ours = report.find(workload.name, workload.metrics[0], OURS)
+    rows: list[tuple[str, ...]] = []
+    for figure in figures:
+        ratio = find_ratio(figure, ours) if ours else None
+        others = [_show_cell(report.find(workload.name, name, figure.side)) for name in names]
+        rows.append(
+            (
+                _show_side(figure.side),
+                _show_cell(figure),
+                show_spread(figure),
+                show_number(ratio.median) if ratio else "",
+                *others,
+                "; ".join(filter(None, (figure.detail, notes.get(figure.side)))),
+            )
+        )
+    shown = {figure.side for figure in figures}
+    blank = [""] * (3 + len(names))
+    rows += [(_show_side(side), *blank, notes[side]) for side in notes if side not in shown]
+    head = [METRICS[workload.metrics[0]].label, "spread", "ratio to ours"]
+    head = ["side", *head, *(METRICS[name].label for name in names), "note"]
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return write_table(head, rows, numbers=3 + len(names))
 
 
 def _write_ratios(workload: Workload, report: Report) -> str:
