@@ -8,7 +8,7 @@ SIDES = (
     Side(
         name="faststream-stream",
         program="faststream",
-        requirements=("faststream[redis,cli]", "hiredis", "uvloop", "pydantic"),
+        requirements=("faststream[redis,cli]", "hiredis", "orjson", "uvloop", "pydantic"),
         versions=("faststream", "redis", "hiredis"),
         delivery="at least once",
         worker=(
