@@ -90,7 +90,7 @@ def open_card(
         "constrained", rect=(0.2 / WIDTH, 0.12 / height, 1 - 0.45 / WIDTH, 1 - 0.95 / height)
     )
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", transparent=True)
+    figure.savefig(buffer, format="png")
     # A palette makes a third of the size: plots have few colours.
     Image.open(buffer).quantize(96, method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
 

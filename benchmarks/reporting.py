@@ -11,7 +11,7 @@ from benchmarks.goals import evaluate
 from benchmarks.measures import OURS
 from benchmarks.metrics import METRICS
 from benchmarks.results import Report
-from benchmarks.sections import write_sections
+from benchmarks.sections import SECTIONS, write_sections
 from benchmarks.sides import Side, find_sides
 from benchmarks.wording import show_number, show_value
 from benchmarks.workloads import WORKLOADS
@@ -78,8 +78,8 @@ def summary(report: Report, sides: Mapping[str, Side] | None = None) -> str:
 def fill(page: Path, report: Report, sides: Mapping[str, Side] | None = None) -> None:
     """Renew what stands between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->`` in a page.
 
-    NAME is machine, versions, goals, configurations, or a workload. Raises ``PageError``, and
-    leaves the page as it is, if a marker has another name, no end, or no figures in this run.
+    NAME is one of ``SECTIONS`` or a workload. Raises ``PageError``, and leaves the page as it is,
+    if a marker has another name, no end, or no figures in this run.
     """
     sections = write_sections(report, find_sides() if sides is None else sides)
     text = page.read_text(encoding="utf-8")
@@ -107,7 +107,7 @@ def fill(page: Path, report: Report, sides: Mapping[str, Side] | None = None) ->
 
 
 def _explain_unknown(name: str) -> str:
-    if name in WORKLOADS:
-        return "is a workload that this run did not have"
-    known = ("machine", "versions", "goals", "configurations", *WORKLOADS)
+    known = (*SECTIONS, *WORKLOADS)
+    if name in known:
+        return "has no figures in this run"
     return f"names nothing that can be filled; there are {', '.join(known)}"

@@ -22,18 +22,45 @@ from benchmarks.workloads import WORKLOADS, Workload
 GIGABYTE = 1024**3
 
 
+SECTIONS = ("headline", "machine", "versions", "configurations", "goals")
+"""The names of all but the workloads."""
+
+
 def write_sections(report: Report, sides: Mapping[str, Side]) -> dict[str, str]:
     """Every part that this run has figures, failures or omissions for."""
     sections = {
+        "headline": write_headline(report, sides),
         "machine": write_machine(report),
         "versions": write_versions(report),
         "configurations": write_configurations(report, sides),
         "goals": write_goals(report, sides),
     }
     for workload in WORKLOADS.values():
-        if text := write_workload(workload, report, sides):
-            sections[workload.name] = text
-    return sections
+        sections[workload.name] = write_workload(workload, report, sides)
+    return {name: text for name, text in sections.items() if text}
+
+
+def write_headline(report: Report, sides: Mapping[str, Side]) -> str:
+    """The sentence for the README; nothing if this run cannot tell a winner."""
+    contenders = [
+        figure
+        for figure in report.sides_of("drain-noop", "jobs_per_second")
+        if figure.side == OURS or _is_safe_peer(sides.get(figure.side))
+    ]
+    if find_winner(contenders, report.machine).side != OURS:
+        return ""
+    ours, best = sort_best_first(contenders)[:2]
+    ratio = find_ratio(ours, best)
+    times = f"{show_number(ratio.median)} times as many as" if ratio else "more than"
+    return (
+        f"One worker process runs {show_number(ours.median)} no-op jobs a second, {times} "
+        f"{best.side}, the fastest peer that delivers at least once, "
+        f"on {report.machine.cores} cores of {report.machine.processor}."
+    )
+
+
+def _is_safe_peer(side: Side | None) -> bool:
+    return side is not None and not side.baseline and side.delivery == "at least once"
 
 
 def write_machine(report: Report) -> str:

@@ -32,7 +32,7 @@ def test_a_run_with_everything_has_all_plots(tmp_path: Path) -> None:
         *make_figures("endpoint", "share_of_plain"),
     )
 
-    drawn = draw(report, tmp_path / "new", SIDES)
+    drawn = draw(report, tmp_path / "new" / "plots", SIDES)
 
     assert sorted(path.name for path in drawn) == [
         "endpoint.png",
@@ -73,6 +73,11 @@ def test_a_side_that_measured_zero_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_a_side_that_is_no_longer_there_is_drawn_by_its_name(tmp_path: Path) -> None:
-    report = make_report(make_figure("drain-noop", "jobs_per_second", "forgotten", 10))
+    report = make_report(
+        make_figure("drain-noop", "jobs_per_second", "forgotten", 10),
+        make_figure("queues-10", "jobs_per_second", "forgotten", 10),
+    )
 
-    assert draw(report, tmp_path, SIDES) == [tmp_path / "throughput.png"]
+    drawn = draw(report, tmp_path, SIDES)
+
+    assert drawn == [tmp_path / "throughput.png", tmp_path / "growth.png"]

@@ -24,7 +24,7 @@ def read_report(report: Report, out: Path) -> str:
 
 
 def test_a_table_shows_each_side_the_best_first(tmp_path: Path) -> None:
-    text = read_report(make_report(*DRAIN), tmp_path / "new")
+    text = read_report(make_report(*DRAIN), tmp_path / "new" / "report")
 
     assert (
         "## Run jobs that do nothing\n\n"
@@ -161,6 +161,19 @@ def test_the_parts_of_a_page_are_renewed_and_the_rest_stays(tmp_path: Path) -> N
     assert page.read_text(encoding="utf-8") == filled
 
 
+def test_the_headline_compares_with_the_best_peer_that_loses_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench:headline --><!-- /bench:headline -->", encoding="utf-8")
+    careless = make_figure("drain-noop", "jobs_per_second", "careless", 9_000, 9_000)
+
+    fill(page, make_report(*DRAIN, careless), SIDES)
+
+    assert page.read_text(encoding="utf-8").splitlines()[1] == (
+        "One worker process runs 60,000 no-op jobs a second, 20.0 times as many as steady, the "
+        "fastest peer that delivers at least once, on 2 cores of A processor."
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -173,10 +186,22 @@ def test_the_parts_of_a_page_are_renewed_and_the_rest_stays(tmp_path: Path) -> N
             "<!-- bench:goals --><!-- bench:machine --><!-- /bench:machine -->",
             "<!-- bench:goals --> is not closed before <!-- bench:machine -->",
         ),
+        (
+            "<!-- bench:goals --><!-- bench:goals --><!-- /bench:goals -->",
+            "<!-- bench:goals --> is not closed before <!-- bench:goals -->",
+        ),
+        (
+            "<!-- bench:goals --><!-- /bench:machine -->",
+            "<!-- bench:goals --> is not closed before <!-- /bench:machine -->",
+        ),
         ("<!-- /bench:goals -->", "<!-- /bench:goals --> ends what was not begun"),
         (
             "<!-- bench:sleep --><!-- /bench:sleep -->",
-            "<!-- bench:sleep --> is a workload that this run did not have",
+            "<!-- bench:sleep --> has no figures in this run",
+        ),
+        (
+            "<!-- bench:headline --><!-- /bench:headline -->",
+            "<!-- bench:headline --> has no figures in this run",
         ),
     ],
 )
@@ -187,7 +212,7 @@ def test_a_page_with_a_wrong_marker_stays_as_it_is(
     page.write_text(text, encoding="utf-8")
 
     with pytest.raises(PageError) as caught:
-        fill(page, make_report(*DRAIN), SIDES)
+        fill(page, make_report(*DRAIN, machine=make_machine(busy=(0.5,))), SIDES)
 
     assert f"{page}: {complaint}" in str(caught.value)
     assert page.read_text(encoding="utf-8") == text
