@@ -20,8 +20,8 @@ SIDES = (
         notes="poll_delay of 20 ms rather than 0.5 s, keep_result of 0 unless results are "
         "kept, uvloop, pickle of a dict that the job validates; sync work in an "
         "executor of 100 threads",
-        pace=1500,
-        publish_pace=3500,
+        pace=2_300,
+        publish_pace=5_500,
         cannot={
             "bulk": "no such API",
             "depends": "no injection of dependencies into jobs",

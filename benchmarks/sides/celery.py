@@ -30,8 +30,8 @@ SIDES = (
         ),
         notes="task_acks_late, pool of 100 threads, no gossip, mingle or heartbeat, results "
         "ignored unless they are kept, a dict that the job validates",
-        pace=1000,
-        publish_pace=1200,
+        pace=1_100,
+        publish_pace=1_400,
         cannot={"bulk": "no such API", "depends": "no injection of dependencies into jobs"},
     ),
 )

@@ -21,8 +21,8 @@ SIDES = (
         notes="StreamSub with max_records and max_workers of 100 and a second subscriber with"
         " min_idle_time of 60 s, as documented, for what a lost worker left; uvloop, "
         "pydantic parameter, no logger; bulk by its pipeline argument",
-        pace=2800,
-        publish_pace=8000,
+        pace=3_300,
+        publish_pace=12_000,
         cannot={"result": "no result store", "delayed": "no such feature"},
     ),
 )

@@ -22,8 +22,8 @@ SIDES = (
         ),
         notes="RedisHuey in 100 threads, results only where they are kept, a dict that the "
         "job validates",
-        pace=2000,
-        publish_pace=4500,
+        pace=2_500,
+        publish_pace=4_800,
         cannot={
             "bulk": "no such API",
             "depends": "no injection of dependencies into jobs",

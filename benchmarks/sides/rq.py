@@ -25,7 +25,7 @@ SIDES = (
         "second, and due times in whole seconds), retries of 3, result_ttl of 0 unless "
         "results are kept, a dict that the job validates",
         pace=250,
-        publish_pace=1500,
+        publish_pace=1_700,
         cannot={
             "depends": "no injection of dependencies into jobs",
             "sleep": "one job at a time per process",

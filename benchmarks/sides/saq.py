@@ -14,8 +14,8 @@ SIDES = (
         worker=("saq", "benchmarks.programs.saq.settings"),
         notes="retries of 3, ttl of -1 unless results are kept, orjson, uvloop, a dict that "
         "the job validates",
-        pace=2200,
-        publish_pace=6000,
+        pace=2_300,
+        publish_pace=10_000,
         cannot={
             "bulk": "no such API",
             "depends": "no injection of dependencies into jobs",

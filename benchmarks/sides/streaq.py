@@ -14,8 +14,8 @@ SIDES = (
         worker=("streaq", "run", "benchmarks.programs.streaq:worker"),
         notes="ttl of 0 and silent tasks, uvloop, pickle of a dict that the job validates; "
         "results kept for 5 minutes where they are kept",
-        pace=1100,
-        publish_pace=4500,
+        pace=1_300,
+        publish_pace=7_500,
         cannot={
             "depends": "no injection of dependencies into jobs, only a context of the worker",
             "queues": "one queue per worker",

@@ -26,8 +26,8 @@ SIDES = (
         ),
         notes="ListQueueBroker, ORJSON, uvloop, pydantic parameter; result backend only where"
         " results are kept",
-        pace=2500,
-        publish_pace=2700,
+        pace=3_200,
+        publish_pace=4_500,
         cannot={
             "bulk": "no such API",
             "delayed": "needs a scheduler process",

@@ -35,8 +35,8 @@ SIDES = (
         ),
         notes="RedisStreamBroker (defaults), ORJSON, uvloop, pydantic parameter; "
         "result backend only where results are kept",
-        pace=3_000,
-        publish_pace=3_000,
+        pace=3_300,
+        publish_pace=4_500,
         cannot={
             "bulk": "no such API",
             "delayed": "needs a scheduler process",
