@@ -12,6 +12,7 @@ class Metric:
     label: str
     """The head of a column."""
     unit: str
+    """Figures in % are 98.5 rather than 0.985."""
     better: Literal["higher", "lower"]
 
 
