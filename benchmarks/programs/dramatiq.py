@@ -16,9 +16,12 @@ from benchmarks import jobs, settings
 from benchmarks.producing import produce
 from benchmarks.recorder import record_start
 
-broker = RedisBroker(url=settings.REDIS_URL)
+# Its threads, and two more per queue, need more than the 100 connections of a pool: one that gets
+# none waits for 5 seconds.
+REDIS_URL = f"{settings.REDIS_URL}?max_connections=1000"
+broker = RedisBroker(url=REDIS_URL)
 if settings.KIND == "result":
-    broker.add_middleware(Results(backend=RedisBackend(url=settings.REDIS_URL), store_results=True))
+    broker.add_middleware(Results(backend=RedisBackend(url=REDIS_URL), store_results=True))
 dramatiq.set_broker(broker)
 
 
