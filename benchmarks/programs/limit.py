@@ -1,0 +1,149 @@
+"""What redis-py allows: a loop written by hand, with the same message and the same validation.
+
+It delivers at least once as a stream and its group do, and leaves out what a library is for: taking
+over what a lost worker held, retries, leases, fencing, records, hooks, results, an orderly end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import uvloop
+from pydantic import BaseModel
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from benchmarks import jobs, settings
+from benchmarks.producing import produce
+from benchmarks.recorder import record_start
+
+STREAM, GROUP, CONSUMER = settings.QUEUES[0], "workers", "worker"
+AT_ONCE = 100
+
+
+class Message(BaseModel):
+    index: int
+    email: str
+    name: str
+    registered: bool
+
+
+class LargeMessage(Message):
+    text: str
+
+
+async def noop(message: Message) -> None:
+    record_start(message.index)
+
+
+async def sleep(message: Message) -> None:
+    await jobs.run_sleep(message.index)
+
+
+HANDLERS: dict[str, tuple[type[Message], Callable[[Any], Awaitable[None]]]] = {
+    "noop": (Message, noop),
+    "large": (LargeMessage, noop),
+    "sleep": (Message, sleep),
+}
+
+
+async def send(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Send commands in one write, and return their replies."""
+    await connection.send_packed_command(connection.pack_commands(commands))
+    return [await connection.read_response() for _ in commands]
+
+
+class Worker:
+    """Claims in batches, runs each job in a task, acknowledges in batches."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._model, self._handler = HANDLERS[settings.KIND]
+        self._free = 2 * settings.SLOTS if settings.KIND != "sleep" else settings.SLOTS
+        self._room = asyncio.Event()
+        self._ended: list[bytes] = []
+        self._has_ended = asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._acknowledge())
+            await self._claim(tasks)
+
+    async def _claim(self, tasks: asyncio.TaskGroup) -> None:
+        pool: Any = self._redis.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await send(connection, [("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")])
+        except ResponseError:
+            pass  # it exists
+        while True:
+            while self._free < AT_ONCE // 2:
+                self._room.clear()
+                await self._room.wait()
+            count = min(self._free, AT_ONCE)
+            command = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "BLOCK", 5000)
+            (reply,) = await send(connection, [(*command, "STREAMS", STREAM, ">")])
+            entries = reply[0][1] if reply else []
+            self._free -= len(entries)
+            for entry_id, fields in entries:
+                tasks.create_task(self._work(entry_id, fields[1]))
+
+    async def _work(self, entry_id: bytes, body: bytes) -> None:
+        await self._handler(self._model.model_validate_json(body))
+        self._ended.append(entry_id)
+        self._has_ended.set()
+        self._free += 1
+        self._room.set()
+
+    async def _acknowledge(self) -> None:
+        pool: Any = self._redis.connection_pool
+        connection = await pool.get_connection()
+        while True:
+            await self._has_ended.wait()
+            self._has_ended.clear()
+            ended, self._ended = self._ended, []
+            await send(connection, [("XACK", STREAM, GROUP, *ended), ("XDEL", STREAM, *ended)])
+
+
+class Producer:
+    async def start(self) -> None:
+        self._redis = Redis.from_url(settings.REDIS_URL, max_connections=1000)
+        pool: Any = self._redis.connection_pool
+        self._connection = await pool.get_connection()
+
+    def _encode(self, kind: str, index: int) -> str:
+        return HANDLERS[kind][0].model_validate(jobs.fields_of(kind, index)).model_dump_json()
+
+    async def publish(self, kind: str, index: int) -> None:
+        await self._redis.xadd(STREAM, {"body": self._encode(kind, index)})
+
+    async def publish_many(self, kind: str, indexes: Sequence[int]) -> None:
+        await send(
+            self._connection,
+            [("XADD", STREAM, "*", "body", self._encode(kind, index)) for index in indexes],
+        )
+
+    async def close(self) -> None:
+        await self._redis.connection_pool.disconnect()
+
+
+async def work() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await Worker(Redis.from_url(settings.REDIS_URL)).run()
+
+
+def main() -> None:
+    """Run the worker: ``python -c 'from benchmarks.programs.limit import main; main()'``."""
+    try:
+        uvloop.run(work())
+    except asyncio.CancelledError:
+        pass
+
+
+if __name__ == "__main__":
+    produce(Producer())

@@ -1,0 +1,34 @@
+"""An endpoint that adds to a stream with a redis-py client of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from redis.asyncio import Redis
+
+from benchmarks import settings
+from benchmarks.programs.limit import STREAM, Message
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    async with Redis.from_url(settings.REDIS_URL, max_connections=1000) as redis:
+        app.state.redis = redis
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/plain", status_code=202)
+async def plain(message: Message) -> dict[str, bool]:
+    return {"ok": True}
+
+
+@app.post("/publish", status_code=202)
+async def publish(message: Message, request: Request) -> dict[str, bool]:
+    redis: Redis = request.app.state.redis
+    await redis.xadd(STREAM, {"body": message.model_dump_json()})
+    return {"ok": True}
