@@ -23,6 +23,16 @@ class Workload:
     modes: tuple[Mode, ...] = ("default", "full")
     peers: tuple[Mode, ...] = ("default", "full")
     """The modes in which peers take part; ours and the limit do in all of ``modes``."""
+    rounds: int = 3
+    peer_rounds: int = 1
+    """Rounds of the default mode; see ``rounds_of``."""
+
+    def rounds_of(self, mode: Mode, *, is_baseline: bool) -> int:
+        """How often a side is measured: not at all where it takes no part."""
+        if mode not in (self.modes if is_baseline else self.peers):
+            return 0
+        extra = 2 if mode == "full" else 0
+        return (self.rounds if is_baseline else self.peer_rounds) + extra
 
 
 _ALL: tuple[Mode, ...] = ("quick", "default", "full")
@@ -39,11 +49,13 @@ WORKLOADS = {
             metrics=_DRAIN,
             needs=("noop",),
             modes=_ALL,
+            peer_rounds=3,
         ),
         Workload(
             name="drain-large",
             title="The same, with 2 KB of text each",
             metrics=_DRAIN,
+            rounds=2,
             needs=("large",),
             peers=("full",),
         ),
@@ -57,6 +69,7 @@ WORKLOADS = {
             name="drain-result",
             title="The same, with a result that is kept",
             metrics=_DRAIN,
+            rounds=2,
             needs=("result",),
             peers=("full",),
         ),
@@ -64,6 +77,7 @@ WORKLOADS = {
             name="drain-two",
             title="Run jobs that do nothing, in two processes",
             metrics=_DRAIN,
+            rounds=2,
             needs=("noop", "processes"),
             peers=("full",),
         ),
@@ -71,22 +85,25 @@ WORKLOADS = {
             name="publish-one",
             title="Publish one job after another",
             metrics=_PUBLISH,
-            needs=("noop",),
+            needs=("noop", "publish"),
             modes=_ALL,
+            peer_rounds=3,
         ),
         Workload(
             name="publish-callers",
             title="Publish from 100 callers at once",
             metrics=_PUBLISH,
-            needs=("noop",),
+            needs=("noop", "publish"),
             modes=_ALL,
+            peer_rounds=3,
         ),
         Workload(
             name="publish-bulk",
             title="Publish 1,000 jobs at a time",
             metrics=_PUBLISH,
-            needs=("noop", "bulk"),
+            needs=("noop", "publish", "bulk"),
             modes=_ALL,
+            peer_rounds=3,
         ),
         Workload(
             name="sleep",
@@ -98,6 +115,7 @@ WORKLOADS = {
             name="threads",
             title="Sync jobs of 10 ms on 100 slots",
             metrics=("jobs_per_second",),
+            rounds=1,
             needs=("thread",),
             peers=("full",),
         ),
@@ -105,12 +123,15 @@ WORKLOADS = {
             name="latency-idle",
             title="From publish to start, 50 jobs a second",
             metrics=_LATENCY,
+            peer_rounds=2,
+            rounds=3,
             needs=("noop",),
         ),
         Workload(
             name="latency-loaded",
             title="From publish to start, at half of the side's own highest rate",
             metrics=_LATENCY,
+            rounds=2,
             needs=("noop",),
             peers=("full",),
         ),
@@ -118,12 +139,14 @@ WORKLOADS = {
             name="delayed",
             title="Start of delayed jobs, 20 due a second",
             metrics=("late_p50", "late_p99"),
+            rounds=2,
             needs=("noop", "delayed"),
         ),
         Workload(
             name="delayed-burst",
             title="50,000 jobs due in one second",
             metrics=("burst_seconds", "jobs_per_second"),
+            rounds=2,
             needs=("noop", "delayed"),
             peers=("full",),
         ),
@@ -145,6 +168,7 @@ WORKLOADS = {
             name="backlog-1m",
             title="A backlog of 1,000,000 jobs",
             metrics=("jobs_per_second",),
+            rounds=2,
             needs=("noop",),
             peers=(),
         ),
@@ -152,6 +176,7 @@ WORKLOADS = {
             name="queues-10",
             title="Jobs in 10 queues",
             metrics=_DRAIN,
+            rounds=2,
             needs=("noop", "queues"),
             peers=("full",),
         ),
@@ -159,6 +184,7 @@ WORKLOADS = {
             name="queues-100",
             title="Jobs in 100 queues",
             metrics=_DRAIN,
+            rounds=2,
             needs=("noop", "queues"),
             peers=("full",),
         ),
@@ -166,24 +192,28 @@ WORKLOADS = {
             name="idle-1",
             title="Nothing to do, one queue",
             metrics=("idle_calls", "idle_cpu", "resident"),
+            rounds=1,
             needs=("noop",),
         ),
         Workload(
             name="idle-50",
             title="Nothing to do, 50 queues",
             metrics=("idle_calls", "idle_cpu", "resident"),
+            rounds=1,
             needs=("noop", "queues"),
         ),
         Workload(
             name="memory",
             title="Memory of Redis",
             metrics=("queued_bytes", "running_bytes", "finished_bytes", "retained_bytes"),
+            rounds=1,
             needs=("noop",),
         ),
         Workload(
             name="endpoint",
             title="An endpoint that publishes one job per request, 64 clients",
             metrics=("share_of_plain", "requests_per_second"),
+            peer_rounds=2,
             needs=("endpoint",),
         ),
     )

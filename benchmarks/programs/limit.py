@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import uvloop
@@ -75,10 +76,8 @@ class Worker:
     async def _claim(self, tasks: asyncio.TaskGroup) -> None:
         pool: Any = self._redis.connection_pool
         connection = await pool.get_connection()
-        try:
+        with suppress(ResponseError):  # it exists
             await send(connection, [("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")])
-        except ResponseError:
-            pass  # it exists
         while True:
             while self._free < AT_ONCE // 2:
                 self._room.clear()
@@ -139,10 +138,8 @@ async def work() -> None:
 
 def main() -> None:
     """Run the worker: ``python -c 'from benchmarks.programs.limit import main; main()'``."""
-    try:
+    with suppress(asyncio.CancelledError):
         uvloop.run(work())
-    except asyncio.CancelledError:
-        pass
 
 
 if __name__ == "__main__":

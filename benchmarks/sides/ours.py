@@ -50,9 +50,9 @@ SIDES = (
         pace=90_000,
         publish_pace=60_000,
         cannot={
-            "bulk": "publishes as ours does",
-            "endpoint": "publishes as ours does",
-            "noop-publish": "publishes as ours does",
+            "publish": "it publishes as ours does",
+            "bulk": "it publishes as ours does",
+            "processes": "one application",
         },
         baseline=True,
     ),

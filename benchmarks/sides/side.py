@@ -34,7 +34,7 @@ class Side:
     publish_pace: int
     """Roughly how many jobs a second 100 callers publish."""
     cannot: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Why it takes no part: by kind of job, or bulk, delayed, queues, processes, embedded."""
+    """Why it takes no part: by kind of job, or publish, bulk, delayed, queues, processes."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables for its processes, to tell configurations apart."""
     endpoint: str | None = None

@@ -1,0 +1,28 @@
+"""What a measurement is told, and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.environments import Environment
+from benchmarks.results import Mode, Report
+from benchmarks.sides import Side
+
+Figures = dict[str, float]
+"""By metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a measurement is told."""
+
+    side: Side
+    environment: Environment
+    mode: Mode
+    #: What this run found until now: how fast a side is decides how much it is given.
+    report: Report
+
+    def jobs(self, seconds: float, *, pace: int | None = None, most: int = 200_000) -> int:
+        """How many jobs take about so long."""
+        count = int((pace or self.side.pace) * seconds)
+        return max(100, min(most, round(count, -2)))
