@@ -1,7 +1,8 @@
 """Sends requests from many clients at once.
 
-`python -m benchmarks.loading PORT PATH CLIENTS SECONDS` prints what came of it as JSON. Each client keeps its connection and sends the next request when it has its answer. Written on
-asyncio's protocols, so that it takes as little as it can of the machine it measures.
+`python -m benchmarks.loading PORT PATH CLIENTS SECONDS` prints as JSON what came of it. Each client
+keeps its connection and sends the next request when it has its answer. Written on asyncio's
+protocols, so that it takes as little as it can of the machine it measures.
 """
 
 from __future__ import annotations

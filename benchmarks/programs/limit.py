@@ -133,7 +133,7 @@ async def work() -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await Worker(Redis.from_url(settings.REDIS_URL)).run()
+    await Worker(Redis.from_url(settings.REDIS_URL, protocol=2)).run()
 
 
 def main() -> None:

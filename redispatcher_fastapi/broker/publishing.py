@@ -35,18 +35,17 @@ async def publish(
     With ``room_needed`` nothing is accepted unless that many jobs fit.
     """
     now = clock.now()
+    is_plain = all(map(_is_plain, submissions))
     arguments: list[Argument] = [
         "" if now is None else to_milliseconds(now),
         max_queue_length,
         "" if room_needed is None else room_needed,
+        2 if is_plain else 4,
     ]
     for submission in submissions:
-        arguments += (
-            submission.job_id,
-            _due(submission),
-            "1" if submission.is_chosen_id else "",
-            submission.envelope,
-        )
+        arguments += (submission.job_id, submission.envelope)
+        if not is_plain:
+            arguments += (_due(submission), "1" if submission.is_chosen_id else "")
     answers = as_text(await PUBLISH.run(client, [queue_prefix(queue)], arguments))
     return [None if answer == "f" else answer == "1" for answer in answers]
 
@@ -57,6 +56,10 @@ def queue_full(queue: str, limit: int) -> QueueFullError:
         f"Queue {queue!r} is full: it may hold {limit} waiting jobs (max_queue_length). "
         "Run more pools, publish less, or raise the limit."
     )
+
+
+def _is_plain(submission: Submission) -> bool:
+    return submission.delay is None and submission.at is None and not submission.is_chosen_id
 
 
 def _due(submission: Submission) -> str:

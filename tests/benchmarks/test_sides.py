@@ -13,7 +13,7 @@ from benchmarks.sides import Side, find_sides
 from benchmarks.workloads import WORKLOADS, Workload
 
 PROGRAMS = Path(__file__).parents[2] / "benchmarks" / "programs"
-FEATURES = {"bulk", "delayed", "queues", "processes"}
+FEATURES = {"publish", "bulk", "delayed", "queues", "processes"}
 MODES = ("quick", "default", "full")
 
 all_sides = pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_command_of_a_worker_has_only_fields_that_are_filled_in(side: Side) 
 
 @all_sides
 def test_a_side_says_what_it_cannot_in_known_words_and_why(side: Side) -> None:
-    assert set(side.cannot) <= {*KINDS, *FEATURES, "embedded"}
+    assert set(side.cannot) <= {*KINDS, *FEATURES}
     assert all(side.cannot.values())
 
 

@@ -3,33 +3,37 @@
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  how many jobs may wait in the queue
 -- ARGV[3]  how many jobs must fit for anything to be accepted, those known already left out; '' to accept as many as fit
--- ARGV[4…] per job: id, due ('' now, 'd<ms>' after a delay, 'a<ms>' at a time), '1' for a chosen id, envelope
+-- ARGV[4]  how many values there are per job: 2, or 4 where one has a time or a chosen id
+-- ARGV[5…] per job: id, envelope[, due ('' now, 'd<ms>' after a delay, 'a<ms>' at a time), '1' for a chosen id]
 --
 -- Returns  one character per job: '1' created, '0' known already, 'f' the queue is full
 -- Moves    nothing -> queued | scheduled
 
 local prefix, limit, needed = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local jobs, count = prefix .. 'jobs', (#ARGV - 3) / 4
-
+local jobs, each = prefix .. 'jobs', tonumber(ARGV[4])
+local count = (#ARGV - 4) / each
 local has_ghosts = call('EXISTS', prefix .. 'ghosts') == 1
+-- All jobs there are, finished ones too: only when they come near the limit, those that wait are counted.
+local room = limit - call('HLEN', jobs)
+local is_roomy = room >= math.max(count, needed or 0)
 
--- One job of an id that was not chosen, to run now, far from the limit: the same as below, at half the cost.
-if count == 1 and ARGV[5] == '' and ARGV[6] == '' and not has_ghosts and call('HLEN', jobs) + (needed or 1) < limit then
-  local id = ARGV[4]
-  if call('HSETNX', jobs, id, stamp .. ARGV[7]) == 0 then return '0' end
-  call('RPUSH', prefix .. 'ready', id)
+-- One new job to run now: the same as below, at half the cost.
+if count == 1 and each == 2 and is_roomy and not has_ghosts then
+  if call('HSETNX', jobs, ARGV[5], stamp .. ARGV[6]) == 0 then return '0' end
+  call('RPUSH', prefix .. 'ready', ARGV[5])
   wake(prefix)
   call('HINCRBY', prefix .. 'stats', 'published', 1)
   return '1'
 end
 
-local ids = {}
-for index = 1, count do ids[index] = ARGV[4 * index] end
+local ids, at = {}, 5
+for index = 1, count do
+  ids[index] = ARGV[at]
+  at = at + each
+end
 local known = call('HMGET', jobs, unpack(ids))
 
--- All jobs there are, finished ones too: only when they come near the limit, those that wait are counted.
-local room = limit - call('HLEN', jobs)
-if room < math.max(count, needed or 0) then
+if not is_roomy then
   room = limit - count_queued(prefix) - call('ZCARD', prefix .. 'scheduled') - call('ZCARD', prefix .. 'retrying')
 end
 if needed then
@@ -40,8 +44,12 @@ if needed then
 end
 
 local answers, taken, fields, ready, later, earliest, outdated = {}, {}, {}, {}, {}, nil, {}
+-- Counted, as `#` searches for the end of a table.
+local new, now_ready = 0, 0
+at = 5
 for index, id in ipairs(ids) do
-  local due, chosen = ARGV[4 * index + 1], ARGV[4 * index + 2] == '1'
+  local due, chosen = '', false
+  if each == 4 then due, chosen = ARGV[at + 2], ARGV[at + 3] == '1' end
   local is_known = known[index] or taken[id]
   if chosen and not is_known then
     is_known = tonumber(call('ZSCORE', prefix .. 'remembered', id) or 0) > now
@@ -52,8 +60,9 @@ for index, id in ipairs(ids) do
     answers[index] = 'f'
   else
     answers[index], taken[id], room = '1', true, room - 1
-    fields[#fields + 1] = id
-    fields[#fields + 1] = stamp .. (chosen and '!' or '') .. ARGV[4 * index + 3]
+    new = new + 1
+    fields[2 * new - 1] = id
+    fields[2 * new] = (chosen and stamp .. '!' or stamp) .. ARGV[at + 1]
     if chosen then
       outdated[#outdated + 1] = prefix .. 'result:' .. id
       outdated[#outdated + 1] = prefix .. 'history:' .. id
@@ -63,15 +72,17 @@ for index, id in ipairs(ids) do
       time = tonumber(string.sub(due, 2)) + (string.sub(due, 1, 1) == 'd' and now or 0)
     end
     if time <= now then
-      ready[#ready + 1] = id
+      now_ready = now_ready + 1
+      ready[now_ready] = id
     else
       later[#later + 1] = int(time)
       later[#later + 1] = id
       if not earliest or time < earliest then earliest = time end
     end
   end
+  at = at + each
 end
-if #fields == 0 then return table.concat(answers) end
+if new == 0 then return table.concat(answers) end
 
 call('HSET', jobs, unpack(fields))
 -- What an earlier job of this id left behind can outlive the memory of it.
@@ -84,7 +95,7 @@ if has_ghosts then
     end
   end
 end
-if #ready > 0 then
+if now_ready > 0 then
   call('RPUSH', prefix .. 'ready', unpack(ready))
   wake(prefix)
 end
@@ -93,5 +104,5 @@ if #later > 0 then
   call('ZADD', prefix .. 'scheduled', unpack(later))
   if not head[2] or earliest < tonumber(head[2]) then wake(prefix) end
 end
-call('HINCRBY', prefix .. 'stats', 'published', #fields / 2)
+call('HINCRBY', prefix .. 'stats', 'published', new)
 return table.concat(answers)
