@@ -1,4 +1,4 @@
-"""An environment per side, with the newest releases of what it needs."""
+"""An environment per set of requirements, with the newest releases of what it needs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.sides import Side
 
 CHECKOUT = Path(__file__).parents[1]
+OWN = "redispatcher-fastapi"
 _INSTALL_SECONDS = 300
 _ASK_FOR_VERSIONS = (
     "import json, sys; from importlib.metadata import version, PackageNotFoundError\n"
@@ -69,28 +70,63 @@ class Environments:
         default = CHECKOUT / "benchmarks" / ".environments"
         self._folder = Path(os.environ.get("BENCH_ENVIRONMENTS", default)).absolute()
         self._is_fresh = is_fresh
+        self._made: dict[Path, Environment | EnvironmentFailedError] = {}
 
     def find(self, side: Side) -> Environment:
         """Return the environment of a side, which may take a minute to make.
 
-        A baseline has that of the harness.
+        Sides with the same requirements share one, so they have the same releases of them.
 
         Raises:
             EnvironmentFailedError: it could not be made.
         """
-        if side.baseline:
-            return Environment.of_harness()
-        wanted = "\n".join((sys.version, *sorted(side.requirements)))
-        name = f"{side.program}-{sha256(wanted.encode()).hexdigest()[:8]}"
-        folder = self._folder / name
-        done = folder / ".installed"
-        if self._is_fresh or not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        wanted = "\n".join(sorted(side.requirements))
+        digest = sha256(wanted.encode()).hexdigest()[:8]
+        folder = self._folder / f"{_name_of(side.requirements[0])}-{digest}"
+        if folder not in self._made:
+            try:
+                self._made[folder] = self._make(folder, side.requirements)
+            except EnvironmentFailedError as error:
+                self._made[folder] = error
+        made = self._made[folder]
+        if isinstance(made, EnvironmentFailedError):
+            raise made
+        return made
+
+    def _make(self, folder: Path, requirements: tuple[str, ...]) -> Environment:
+        environment, done = Environment(folder), folder / ".installed"
+        stamp = _stamp(requirements)
+        if not self._is_fresh and done.exists() and done.read_text(encoding="utf-8") == stamp:
+            return environment
+        shutil.rmtree(folder, ignore_errors=True)
+        words = [word for each in requirements for word in _words_of(each)]
+        if uv := shutil.which("uv"):
+            _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
+            _run([uv, "pip", "install", "--quiet", "--python", environment.python, *words])
+        else:
             _run([sys.executable, "-m", "venv", str(folder)])
-            install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-            _run([*install, "--disable-pip-version-check", *side.requirements])
-            done.touch()
-        return Environment(folder)
+            pip = [environment.python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+            _run([*pip, "install", *words])
+        done.write_text(stamp, encoding="utf-8")
+        return environment
+
+
+def _name_of(requirement: str) -> str:
+    return requirement.partition("[")[0]
+
+
+def _words_of(requirement: str) -> tuple[str, ...]:
+    """What pip is told: this library is taken from the checkout, as it is."""
+    if _name_of(requirement) == OWN:
+        return "--editable", str(CHECKOUT) + requirement.removeprefix(OWN)
+    return (requirement,)
+
+
+def _stamp(requirements: tuple[str, ...]) -> str:
+    """What an environment has to be made anew for: another Python, other needs of our own."""
+    own = any(_name_of(requirement) == OWN for requirement in requirements)
+    project = (CHECKOUT / "pyproject.toml").read_bytes() if own else b""
+    return f"{sys.version}\n{CHECKOUT if own else ''}\n{sha256(project).hexdigest()}\n"
 
 
 def _run(command: list[str]) -> None:

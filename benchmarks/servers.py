@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import socket
 import subprocess
@@ -103,10 +102,9 @@ class Server:
 
     def script_p99(self) -> float | None:
         """Milliseconds of the slowest hundredth of script calls; ``None`` before Redis 7.0."""
-        text = self.client.info("latencystats").get("latency_percentiles_usec_evalsha")
-        if text is None:
-            return None
-        if isinstance(text, dict):
-            return float(text["p99"]) / 1000
-        found = re.search(r"p99=([\d.]+)", str(text))
-        return float(found[1]) / 1000 if found else None
+        found: Any = self.client.info("latencystats").get("latency_percentiles_usec_evalsha")
+        return None if found is None else float(found["p99"]) / 1000
+
+    def forget_scripts(self) -> None:
+        """Let ``script_p99`` begin here; ``reads`` begins at zero again, too."""
+        self.client.config_resetstat()

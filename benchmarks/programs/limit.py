@@ -51,6 +51,12 @@ HANDLERS: dict[str, tuple[type[Message], Callable[[Any], Awaitable[None]]]] = {
 }
 
 
+def connect(**options: Any) -> Any:
+    """Return a client of redis-py, whose own types leave half of it unknown."""
+    url = settings.REDIS_URL
+    return Redis.from_url(url, **options)  # pyright: ignore[reportUnknownMemberType] see above
+
+
 async def send(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
     """Send commands in one write, and return their replies."""
     await connection.send_packed_command(connection.pack_commands(commands))
@@ -60,7 +66,7 @@ async def send(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
 class Worker:
     """Claims in batches, runs each job in a task, acknowledges in batches."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Any) -> None:
         self._redis = redis
         self._model, self._handler = HANDLERS[settings.KIND]
         self._free = 2 * settings.SLOTS if settings.KIND != "sleep" else settings.SLOTS
@@ -74,8 +80,7 @@ class Worker:
             await self._claim(tasks)
 
     async def _claim(self, tasks: asyncio.TaskGroup) -> None:
-        pool: Any = self._redis.connection_pool
-        connection = await pool.get_connection()
+        connection = await self._redis.connection_pool.get_connection()
         with suppress(ResponseError):  # it exists
             await send(connection, [("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")])
         while True:
@@ -85,7 +90,7 @@ class Worker:
             count = min(self._free, AT_ONCE)
             command = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "BLOCK", 5000)
             (reply,) = await send(connection, [(*command, "STREAMS", STREAM, ">")])
-            entries = reply[0][1] if reply else []
+            entries: list[tuple[bytes, list[bytes]]] = reply[0][1] if reply else []
             self._free -= len(entries)
             for entry_id, fields in entries:
                 tasks.create_task(self._work(entry_id, fields[1]))
@@ -98,8 +103,7 @@ class Worker:
         self._room.set()
 
     async def _acknowledge(self) -> None:
-        pool: Any = self._redis.connection_pool
-        connection = await pool.get_connection()
+        connection = await self._redis.connection_pool.get_connection()
         while True:
             await self._has_ended.wait()
             self._has_ended.clear()
@@ -109,15 +113,15 @@ class Worker:
 
 class Producer:
     async def start(self) -> None:
-        self._redis = Redis.from_url(settings.REDIS_URL, max_connections=1000)
-        pool: Any = self._redis.connection_pool
-        self._connection = await pool.get_connection()
+        self._redis = connect(max_connections=1000)
+        self._connection = await self._redis.connection_pool.get_connection()
 
     def _encode(self, kind: str, index: int) -> str:
         return HANDLERS[kind][0].model_validate(jobs.fields_of(kind, index)).model_dump_json()
 
     async def publish(self, kind: str, index: int) -> None:
-        await self._redis.xadd(STREAM, {"body": self._encode(kind, index)})
+        body = self._encode(kind, index)
+        await self._redis.execute_command("XADD", STREAM, "*", "body", body)
 
     async def publish_many(self, kind: str, indexes: Sequence[int]) -> None:
         await send(
@@ -133,7 +137,7 @@ async def work() -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await Worker(Redis.from_url(settings.REDIS_URL, protocol=2)).run()
+    await Worker(connect(protocol=2)).run()
 
 
 def main() -> None:

@@ -6,15 +6,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
-from redis.asyncio import Redis
 
-from benchmarks import settings
-from benchmarks.programs.limit import STREAM, Message
+from benchmarks.programs.limit import STREAM, Message, connect
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    async with Redis.from_url(settings.REDIS_URL, max_connections=1000) as redis:
+    async with connect(max_connections=1000) as redis:
         app.state.redis = redis
         yield
 
@@ -29,6 +27,6 @@ async def plain(message: Message) -> dict[str, bool]:
 
 @app.post("/publish", status_code=202)
 async def publish(message: Message, request: Request) -> dict[str, bool]:
-    redis: Redis = request.app.state.redis
-    await redis.xadd(STREAM, {"body": message.model_dump_json()})
+    command = request.app.state.redis.execute_command
+    await command("XADD", STREAM, "*", "body", message.model_dump_json())
     return {"ok": True}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from benchmarks.sides.side import Side
 
-_REQUIREMENTS = ("redispatcher-fastapi[fast,server]", "httptools")
+REQUIREMENTS = ("redispatcher-fastapi[fast,server]", "httptools")
+"""The checkout rather than a release; the limit has the same, and so the same redis-py."""
 _VERSIONS = ("redispatcher-fastapi", "fastapi", "redis", "hiredis", "pydantic", "uvloop")
 
 SIDES = (
     Side(
         name="ours",
         program="ours",
-        requirements=_REQUIREMENTS,
+        requirements=REQUIREMENTS,
         versions=_VERSIONS,
         delivery="at least once",
         worker=(
@@ -33,7 +34,7 @@ SIDES = (
     Side(
         name="ours-embedded",
         program="ours_embedded",
-        requirements=_REQUIREMENTS,
+        requirements=REQUIREMENTS,
         versions=_VERSIONS,
         delivery="at least once",
         worker=(
