@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from typing import cast
 
 from benchmarks.jobs import fields_of
 
@@ -34,13 +35,13 @@ class Client(asyncio.Protocol):
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._load.request)
+        # One of uvloop's, which has no class of asyncio's above it.
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.write(self._load.request)
 
     def data_received(self, data: bytes) -> None:
         received = self._received = self._received + data
@@ -74,8 +75,8 @@ async def run(port: int, path: str, clients: int, seconds: float) -> dict[str, f
     answered, elapsed = load.answered, time.perf_counter() - began
     for transport in transports:
         transport.close()
-    if load.failed:
-        raise SystemExit(f"{load.failed} requests to {path} failed")
+    if load.failed or not answered:
+        raise SystemExit(f"{answered} requests to {path} were answered, {load.failed} failed")
     return {"requests": answered, "elapsed": elapsed}
 
 

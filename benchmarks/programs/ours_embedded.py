@@ -9,14 +9,11 @@ from fastapi import FastAPI
 
 from benchmarks.producing import produce
 from benchmarks.programs.ours import Producer, config
-from benchmarks.recorder import record_start
 from redispatcher_fastapi import Redispatcher
 
 dispatcher = Redispatcher(config, run_pool=True)
 app = FastAPI()
 app.include_router(dispatcher.router)
-
-__all__ = ["app", "record_start"]
 
 if __name__ == "__main__":
     produce(Producer())
