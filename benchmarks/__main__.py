@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, TypeVar
 
 import typer
@@ -47,6 +49,7 @@ def main(
     except ServerFailedError as error:
         _say(str(error))
         raise typer.Exit(1) from None
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         run.go(out)
     except KeyboardInterrupt:
@@ -56,6 +59,11 @@ def main(
     write(report, out)
     draw(report, out)
     typer.echo(summary(report))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that no process and no server is left behind."""
+    raise KeyboardInterrupt
 
 
 def _choose(known: Mapping[str, T], names: list[str] | None, what: str) -> list[T]:

@@ -130,10 +130,16 @@ class Running:
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise ProgramFailedError(f"not done within {seconds:.0f} s") from None
+            said = self.last_line()
+            raise ProgramFailedError(f"not done within {seconds:.0f} s, said: {said}") from None
         if code:
             raise ProgramFailedError(self._describe(code))
         return self._lines()
+
+    def last_line(self) -> str:
+        """What it said last, to explain why it got no further."""
+        lines = [line.strip() for line in self._lines() if line.strip()]
+        return lines[-1][:300] if lines else "nothing"
 
     def check(self) -> None:
         """Raise ``ProgramFailedError`` if it has ended."""
@@ -159,7 +165,8 @@ class Running:
         return max(sizes)
 
     def stop(self) -> None:
-        """Ask it to end, and make it end after ten seconds."""
+        """Ask it to end, and make it end after ten seconds, with all its children."""
+        children = self._processes()[1:]  # those of a session of their own are in no group of ours
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + _STOP_SECONDS
@@ -168,6 +175,9 @@ class Running:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # its session is its own
         self._process.wait()
+        for child in children:
+            with suppress(psutil.Error):  # a process that has its id now is told from it
+                child.kill()
 
     def _processes(self) -> list[psutil.Process]:
         with suppress(psutil.Error):
@@ -181,7 +191,5 @@ class Running:
         return text.strip().splitlines()
 
     def _describe(self, code: int) -> str:
-        lines = [line.strip() for line in self._lines() if line.strip()]
-        said = lines[-1] if lines else "nothing"
         program = " ".join(Path(word).name for word in self._command[:3])
-        return f"{program} ended with {code}: {said[:300]}"
+        return f"{program} ended with {code}: {self.last_line()}"

@@ -63,6 +63,8 @@ class Run:
     _values: dict[tuple[str, str, str], list[float]] = field(
         default_factory=dict[tuple[str, str, str], list[float]]
     )
+    _details: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    """Of the last round: it differs little from the others."""
     _failures: list[Failure] = field(default_factory=list[Failure])
     _omissions: dict[tuple[str, str], Omission] = field(
         default_factory=dict[tuple[str, str], Omission]
@@ -84,7 +86,13 @@ class Run:
             machine=self._machine.model_copy(update={"busy": tuple(self._busy)}),
             versions=self._versions,
             figures=tuple(
-                Figure(workload=workload, metric=metric, side=side, values=tuple(values))
+                Figure(
+                    workload=workload,
+                    metric=metric,
+                    side=side,
+                    values=tuple(values),
+                    detail=self._details.get((workload, side), ""),
+                )
                 for (workload, metric, side), values in self._values.items()
             ),
             failures=tuple(self._failures),
@@ -142,6 +150,8 @@ class Run:
             return
         for metric, value in figures.items():
             self._values.setdefault((workload.name, metric, side.name), []).append(value)
+        if figures.detail:
+            self._details[workload.name, side.name] = figures.detail
         shown = ", ".join(f"{metric} {value:.4g}" for metric, value in figures.items())
         self.say(f"{workload.name:16} {side.name:18} {shown}")
 

@@ -44,7 +44,10 @@ class Server:
         options = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", self._folder.name]
         with (Path(self._folder.name) / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [program, *options, "--save", "", "--appendonly", "no"], stdout=log, stderr=log
+                [program, *options, "--save", "", "--appendonly", "no"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the harness, which then ends it
             )
         self.pid = self._process.pid
         self.client: Any = Redis(port=self.port, socket_timeout=30)

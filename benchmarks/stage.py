@@ -47,6 +47,9 @@ class Workers:
     def pids(self) -> set[int]:
         return {pid for running in self._running for pid in running.pids}
 
+    def last_line(self) -> str:
+        return self._running[0].last_line()
+
     def check(self) -> None:
         for running in self._running:
             running.check()
@@ -171,7 +174,8 @@ class Stage:
             if look % 10 == 0:
                 workers.check()
             if time.monotonic() > deadline:
-                raise ProgramFailedError(f"after {seconds:.0f} s {what()}")
+                said = workers.last_line()
+                raise ProgramFailedError(f"after {seconds:.0f} s {what()}; a worker said: {said}")
             time.sleep(_LOOK_SECONDS)
 
     def warm_up(self, workers: Workers, *, count: int = 20) -> None:

@@ -24,11 +24,13 @@ def measure_idle(round: Round, *, queues: int) -> Figures:
         time.sleep(seconds)
         after, elapsed = stage.spent(workers), time.monotonic() - began
         resident = workers.resident()
-    return {
-        "idle_calls": max(0, after.reads - before.reads - _READS_OF_SPENT) / elapsed,
-        "idle_cpu": 100 * (after.workers - before.workers) / elapsed,
-        "resident": resident / 1e6,
-    }
+    return Figures(
+        {
+            "idle_calls": max(0, after.reads - before.reads - _READS_OF_SPENT) / elapsed,
+            "idle_cpu": 100 * (after.workers - before.workers) / elapsed,
+            "resident": resident / 1e6,
+        }
+    )
 
 
 def measure_memory(round: Round) -> Figures:
@@ -49,7 +51,7 @@ def measure_memory(round: Round) -> Figures:
     }
     if round.side.name == "ours":
         figures |= _ours_in_memory(round)
-    return figures
+    return Figures(figures)
 
 
 def _ours_in_memory(round: Round) -> Figures:
@@ -69,7 +71,9 @@ def _ours_in_memory(round: Round) -> Figures:
         retained = stage.server.memory()
         client.flushall()
         empty = stage.server.memory()
-    return {
-        "running_bytes": (running - idle) / count,
-        "retained_bytes": max(0.0, (retained - empty) / count),
-    }
+    return Figures(
+        {
+            "running_bytes": (running - idle) / count,
+            "retained_bytes": max(0.0, (retained - empty) / count),
+        }
+    )

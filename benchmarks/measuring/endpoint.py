@@ -26,7 +26,7 @@ def measure_endpoint(round: Round) -> Figures:
         for path in ("plain", "publish") * (1 + turns):
             rates[path].append(_load(port, path, seconds))
     plain, publish = (median(rates[path][1:]) for path in ("plain", "publish"))
-    return {"share_of_plain": 100 * publish / plain, "requests_per_second": publish}
+    return Figures({"share_of_plain": 100 * publish / plain, "requests_per_second": publish})
 
 
 def _serve(app: str | None, port: int) -> tuple[str, ...]:

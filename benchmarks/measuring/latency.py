@@ -16,7 +16,8 @@ def measure_latency(round: Round) -> Figures:
 def measure_loaded_latency(round: Round) -> Figures:
     """As many as half of what producer, Redis and worker can do together on this machine."""
     rate = max(20.0, 0.5 * _highest_rate(round))
-    return _latency(round, rate=rate, count=max(200, min(100_000, int(3 * rate))))
+    figures = _latency(round, rate=rate, count=max(200, min(100_000, int(3 * rate))))
+    return Figures(figures, detail=f"{rate:,.0f} jobs/s")
 
 
 def _highest_rate(round: Round) -> float:
@@ -45,7 +46,7 @@ def _latency(round: Round, *, rate: float, count: int) -> Figures:
         stage.produce("steady", count=count, rate=rate, seconds=count / rate)
         stage.wait_until_started(count, workers, seconds=60)
         waited = 1e3 * (stage.started - stage.published)
-    return {f"p{share}": float(np.percentile(waited, share)) for share in (50, 95, 99)}
+    return Figures({f"p{part}": float(np.percentile(waited, part)) for part in (50, 95, 99)})
 
 
 def measure_delayed(round: Round) -> Figures:
@@ -56,7 +57,7 @@ def measure_delayed(round: Round) -> Figures:
         stage.produce("delayed", count=count, rate=20, delay=1)
         stage.wait_until_started(count, workers, seconds=60)
         late = 1e3 * np.maximum(stage.started - stage.published, 0.0)
-    return {f"late_p{share}": float(np.percentile(late, share)) for share in (50, 99)}
+    return Figures({f"late_p{part}": float(np.percentile(late, part)) for part in (50, 99)})
 
 
 def measure_burst(round: Round) -> Figures:
@@ -71,4 +72,6 @@ def measure_burst(round: Round) -> Figures:
         stage.wait_until_started(count, workers, seconds=seconds)
         took = float(stage.started.max() - stage.published.max())
     figures = {"jobs_per_second": count / max(took, 1e-3)}
-    return figures | ({"burst_seconds": took} if count == whole else {})
+    if count == whole:
+        figures["burst_seconds"] = took
+    return Figures(figures, detail=f"{count:,} jobs")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.environments import Environment
 from benchmarks.results import Mode, Report
 from benchmarks.sides import Side
 
-Figures = dict[str, float]
-"""By metric."""
+
+class Figures(dict[str, float]):
+    """By metric; ``detail`` says what else a reader has to know, such as a rate."""
+
+    def __init__(self, values: Mapping[str, float], *, detail: str = "") -> None:
+        super().__init__(values)
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

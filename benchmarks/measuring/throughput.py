@@ -13,11 +13,13 @@ def measure_drain(
     round: Round, *, kind: str = "noop", processes: int = 1, queues: int = 1
 ) -> Figures:
     """Queue jobs, start workers, and look from the first job to the last."""
-    count = round.jobs(1.5 if round.side.baseline else 2.5)
+    seconds = (1.5 if round.side.baseline else 2.5) * processes  # others start later than the first
+    count = round.jobs(seconds)
     if round.mode == "full" and round.side.pace > 500:
         count = max(count, 20_000)
     with Stage(round.side, round.environment, kind=kind, jobs=count, queues=queues) as stage:
         stage.produce("fill", count=count)
+        stage.server.forget_scripts()
         with stage.workers(processes) as workers:
             return _drain(stage, workers, count)
 
@@ -39,7 +41,7 @@ def _drain(stage: Stage, workers: Workers, count: int) -> Figures:
     slowest = stage.server.script_p99()
     if slowest is not None and stage.side.baseline:
         figures["script_p99"] = slowest
-    return figures
+    return Figures(figures)
 
 
 def measure_backlog(round: Round, *, backlog: int) -> Figures:
@@ -51,15 +53,17 @@ def measure_backlog(round: Round, *, backlog: int) -> Figures:
             seconds = 60 + 5 * measured / round.side.pace
             stage.wait_until_started(measured, workers, seconds=seconds)
         started = np.sort(stage.started[stage.started > 0])[:measured]
-    return {"jobs_per_second": (measured - 1) / float(started[-1] - started[0])}
+    rate = (measured - 1) / float(started[-1] - started[0])
+    return Figures({"jobs_per_second": rate}, detail=f"the first {measured:,} jobs")
 
 
 def measure_publish(round: Round, *, command: str) -> Figures:
     """Publish with no worker about."""
-    pace = {"sequential": round.side.publish_pace // 3, "bulk": 60_000}.get(command)
-    count = round.jobs(1.0, pace=pace or round.side.publish_pace)
+    paces = {"sequential": min(round.side.publish_pace // 3, 8_000), "bulk": 90_000}
+    count = round.jobs(1.0, pace=paces.get(command, round.side.publish_pace))
     with Stage(round.side, round.environment, jobs=count) as stage:
         stage.produce("fill", count=100)
+        stage.server.forget_scripts()
         redis = stage.server.cpu_seconds()
         produced = stage.produce(command, count=count)
         redis = stage.server.cpu_seconds() - redis
@@ -71,7 +75,7 @@ def measure_publish(round: Round, *, command: str) -> Figures:
         slowest = stage.server.script_p99()
         if slowest is not None and stage.side.baseline:
             figures["script_p99"] = slowest
-        return figures
+        return Figures(figures)
 
 
 def measure_sleep(round: Round) -> Figures:
@@ -84,7 +88,7 @@ def measure_sleep(round: Round) -> Figures:
         # They are recorded at their end: the first one began a sleep before.
         elapsed = float(stage.started.max() - stage.started.min()) + jobs.SLEEP
     ideal = count / slots * jobs.SLEEP
-    return {"share_of_ideal": 100 * ideal / elapsed, "jobs_per_second": count / elapsed}
+    return Figures({"share_of_ideal": 100 * ideal / elapsed, "jobs_per_second": count / elapsed})
 
 
 def measure_threads(round: Round) -> Figures:
@@ -95,4 +99,4 @@ def measure_threads(round: Round) -> Figures:
         with stage.workers() as workers:
             stage.wait_until_started(count, workers, seconds=60 + 5 * count / round.side.pace)
         elapsed = float(stage.started.max() - stage.started.min()) + jobs.THREAD
-    return {"jobs_per_second": count / elapsed}
+    return Figures({"jobs_per_second": count / elapsed})
