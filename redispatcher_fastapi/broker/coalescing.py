@@ -56,7 +56,7 @@ class Coalescer(Generic[ItemT, AnswerT]):
         """
         if self._is_busy:
             loop = asyncio.get_running_loop()
-            waiting = _Waiting[ItemT, AnswerT](item, deadline, loop.create_future())
+            waiting: _Waiting[ItemT, AnswerT] = _Waiting(item, deadline, loop.create_future())
             self._pending.append(waiting)
             self._watched.append(waiting)
             if self._timer is None:

@@ -194,6 +194,8 @@ class Redispatcher:
             # A thread of the application, which hands coroutines to its loop.
             found = [each for _, each in running]
         else:
+            if len(running) == 1 and running[0][0][0] is loop:  # as nearly always
+                return running[0][1]
             found = [each for (other, _), each in running if other is loop]
             found = found or [each for (other, _), each in running if other is None]
         if not found:
