@@ -128,19 +128,25 @@ class Stage:
 
     @contextmanager
     def workers(self, processes: int = 1) -> Generator[Workers]:
-        """Run the side's workers for the length of a block."""
+        """Run the side's workers for the length of a block.
+
+        Raises:
+            ProgramFailedError: one has ended before that: a dead worker costs nothing.
+        """
         queues = ",".join(f"bench-{number}" for number in range(self._queues))
         fields: dict[str, Any] = {"processes": processes, "slots": self._slots, "queues": queues}
         first, *others = self.side.worker
         command = [self.environment.command(first), *(word.format(**fields) for word in others)]
         starts_them = any("{processes}" in word for word in self.side.worker)
         with ExitStack() as stack:
-            yield Workers(
+            workers = Workers(
                 [
                     stack.enter_context(Running(command, variables=self.variables))
                     for _ in range(1 if starts_them else processes)
                 ]
             )
+            yield workers
+            workers.check()
 
     def count_started(self) -> int:
         return int(np.count_nonzero(self.started))

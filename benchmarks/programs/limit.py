@@ -88,7 +88,7 @@ class Worker:
                 self._room.clear()
                 await self._room.wait()
             count = min(self._free, AT_ONCE)
-            command = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "BLOCK", 5000)
+            command = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "BLOCK", 1000)
             (reply,) = await send(connection, [(*command, "STREAMS", STREAM, ">")])
             entries: list[tuple[bytes, list[bytes]]] = reply[0][1] if reply else []
             self._free -= len(entries)
@@ -114,6 +114,9 @@ class Worker:
 class Producer:
     async def start(self) -> None:
         self._redis = connect(max_connections=1000)
+        self._callers = asyncio.Semaphore(
+            AT_ONCE
+        )  # more at once would open connections without end
         self._connection = await self._redis.connection_pool.get_connection()
 
     def _encode(self, kind: str, index: int) -> str:
@@ -121,7 +124,8 @@ class Producer:
 
     async def publish(self, kind: str, index: int) -> None:
         body = self._encode(kind, index)
-        await self._redis.execute_command("XADD", STREAM, "*", "body", body)
+        async with self._callers:
+            await self._redis.execute_command("XADD", STREAM, "*", "body", body)
 
     async def publish_many(self, kind: str, indexes: Sequence[int]) -> None:
         await send(
