@@ -1,7 +1,7 @@
 """What is measured: the workloads by name, and in which mode each is run.
 
 quick: ours against the limit, in under 90 seconds. default: everything a reader of the report
-needs, in about ten minutes. full: every workload with every side that can.
+needs, in a quarter of an hour. full: every workload with every side that can.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Workload:
     modes: tuple[Mode, ...] = ("default", "full")
     peers: tuple[Mode, ...] = ("default", "full")
     """The modes in which peers take part; ours and the limit do in all of ``modes``."""
-    rounds: int = 3
+    rounds: int = 2
     peer_rounds: int = 1
     """Rounds of the default mode; see ``rounds_of``."""
 
@@ -49,13 +49,13 @@ WORKLOADS = {
             metrics=_DRAIN,
             needs=("noop",),
             modes=_ALL,
-            peer_rounds=3,
+            rounds=3,
+            peer_rounds=2,
         ),
         Workload(
             name="drain-large",
             title="The same, with 2 KB of text each",
             metrics=_DRAIN,
-            rounds=2,
             needs=("large",),
             peers=("full",),
         ),
@@ -69,7 +69,6 @@ WORKLOADS = {
             name="drain-result",
             title="The same, with a result that is kept",
             metrics=_DRAIN,
-            rounds=2,
             needs=("result",),
             peers=("full",),
         ),
@@ -77,7 +76,6 @@ WORKLOADS = {
             name="drain-two",
             title="Run jobs that do nothing, in two processes",
             metrics=_DRAIN,
-            rounds=2,
             needs=("noop", "processes"),
             peers=("full",),
         ),
@@ -87,7 +85,8 @@ WORKLOADS = {
             metrics=_PUBLISH,
             needs=("noop", "publish"),
             modes=_ALL,
-            peer_rounds=3,
+            rounds=3,
+            peer_rounds=2,
         ),
         Workload(
             name="publish-callers",
@@ -95,7 +94,8 @@ WORKLOADS = {
             metrics=_PUBLISH,
             needs=("noop", "publish"),
             modes=_ALL,
-            peer_rounds=3,
+            rounds=3,
+            peer_rounds=2,
         ),
         Workload(
             name="publish-bulk",
@@ -103,7 +103,8 @@ WORKLOADS = {
             metrics=_PUBLISH,
             needs=("noop", "publish", "bulk"),
             modes=_ALL,
-            peer_rounds=3,
+            rounds=3,
+            peer_rounds=2,
         ),
         Workload(
             name="sleep",
@@ -123,15 +124,12 @@ WORKLOADS = {
             name="latency-idle",
             title="From publish to start, 50 jobs a second",
             metrics=_LATENCY,
-            peer_rounds=2,
-            rounds=3,
             needs=("noop",),
         ),
         Workload(
             name="latency-loaded",
             title="From publish to start, at half of the side's own highest rate",
             metrics=_LATENCY,
-            rounds=2,
             needs=("noop",),
             peers=("full",),
         ),
@@ -139,14 +137,12 @@ WORKLOADS = {
             name="delayed",
             title="Start of delayed jobs, 20 due a second",
             metrics=("late_p50", "late_p99"),
-            rounds=2,
             needs=("noop", "delayed"),
         ),
         Workload(
             name="delayed-burst",
             title="50,000 jobs due in one second",
             metrics=("burst_seconds", "jobs_per_second"),
-            rounds=2,
             needs=("noop", "delayed"),
             peers=("full",),
         ),
@@ -168,7 +164,7 @@ WORKLOADS = {
             name="backlog-1m",
             title="A backlog of 1,000,000 jobs",
             metrics=("jobs_per_second",),
-            rounds=2,
+            rounds=1,
             needs=("noop",),
             peers=(),
         ),
@@ -176,7 +172,6 @@ WORKLOADS = {
             name="queues-10",
             title="Jobs in 10 queues",
             metrics=_DRAIN,
-            rounds=2,
             needs=("noop", "queues"),
             peers=("full",),
         ),
@@ -184,7 +179,6 @@ WORKLOADS = {
             name="queues-100",
             title="Jobs in 100 queues",
             metrics=_DRAIN,
-            rounds=2,
             needs=("noop", "queues"),
             peers=("full",),
         ),
@@ -213,6 +207,7 @@ WORKLOADS = {
             name="endpoint",
             title="An endpoint that publishes one job per request, 64 clients",
             metrics=("share_of_plain", "requests_per_second"),
+            rounds=3,
             peer_rounds=2,
             needs=("endpoint",),
         ),

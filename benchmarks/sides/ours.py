@@ -51,6 +51,10 @@ SIDES = (
         pace=90_000,
         publish_pace=60_000,
         cannot={
+            **dict.fromkeys(
+                ("large", "depends", "result", "sleep", "thread"), "runs them as ours does"
+            ),
+            **dict.fromkeys(("queues", "delayed"), "does that as ours does"),
             "publish": "it publishes as ours does",
             "bulk": "it publishes as ours does",
             "processes": "one application",
