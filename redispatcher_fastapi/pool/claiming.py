@@ -68,6 +68,7 @@ class Claimer:
         self._quiet = quiet
         self._news = asyncio.Event()
         self._next_sequence = 1
+        self._turn = 0
         self._waker = WakeUp(connections, list(self._lanes), woken=self._news.set)
         self._audit = Audit(broker)
         self._loop = asyncio.get_running_loop()
@@ -135,11 +136,17 @@ class Claimer:
             return []
         return [lane for lane in self._lanes.values() if lane.free]
 
+    def _lanes_in_turn(self) -> list[Lane]:
+        """Return all lanes, another one first each time: one call may not have enough for all."""
+        lanes = [*self._lanes.values()]
+        self._turn = (self._turn + 1) % len(lanes)
+        return lanes[self._turn :] + lanes[: self._turn]
+
     async def _claim(self) -> Claimed:
         """Fill the free slots; with none free, still let due jobs on and pass on the token."""
         is_reserved = self._runner.solo.is_reserving(self._loop.time())
         wants: list[Want] = []
-        for lane in self._lanes.values():
+        for lane in self._lanes_in_turn():
             want = lane.want(self._next_sequence, is_reserved=is_reserved)
             self._next_sequence += want.count
             wants.append(want)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 from redispatcher_fastapi.broker.types import Submission, Want
@@ -156,6 +157,24 @@ async def test_a_claim_over_several_queues_is_one_call(engine: Engine) -> None:
         (delivery.queue, delivery.job_id, delivery.sequence) for delivery in claimed.deliveries
     ]
     assert found == [(QUEUE, "a", 1), ("other", "b", 2)]
+
+
+async def test_a_call_takes_500_jobs_of_all_queues_together_and_leaves_tokens_for_the_rest(
+    engine: Engine,
+) -> None:
+    process = await engine.process()
+    queues = [QUEUE, "second", "third"]
+    for queue in queues:
+        await process.broker.renew({queue: process.holder})
+        submissions = [Submission(f"{queue}-{number}", ENVELOPE) for number in range(300)]
+        await engine.sender.send_many(queue, submissions)
+
+    wants = [Want(queue, process.holder, 300, 1000 * at) for at, queue in enumerate(queues, 1)]
+    claimed = await process.broker.claim(wants)
+
+    assert Counter(delivery.queue for delivery in claimed.deliveries) == {QUEUE: 300, "second": 200}
+    tokens = [await engine.redis.llen(f"rd:{{{queue}}}:wake") for queue in queues]
+    assert tokens == [0, 1, 1]
 
 
 async def test_a_lease_is_as_long_as_configured(engine: Engine) -> None:

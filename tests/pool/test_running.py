@@ -465,3 +465,31 @@ async def test_a_job_can_be_found_again_by_its_id(redis_dsn: str) -> None:
         assert await running.publisher(Add).job("nobody").state() is None
         with pytest.raises(InvalidNameError, match="cannot identify a job"):
             running.publisher(Add).job("no spaces")
+
+
+async def test_no_queue_starves_beside_others_that_fill_every_claim(redis_dsn: str) -> None:
+    names: list[str] = []
+
+    def make(name: str) -> type[BaseConsumer]:
+        class Busy(BaseConsumer):
+            QUEUE = name
+
+            class Message(BaseConsumer.Message):
+                pass
+
+            async def process_message(self, message: Message) -> None:
+                names.append(name)
+
+        return Busy
+
+    # Six times 100 free slots is more than one call fills, and each queue has enough for several.
+    busy = [make(f"busy-{number}") for number in range(6)]
+    async with running_pool(redis_dsn, make("elsewhere")) as running:
+        for consumer in busy:
+            publisher: Publisher[Any] = running.publisher(consumer)
+            await publisher.publish_many([consumer.Message() for _ in range(600)])
+    configs = [ConsumerConfig(consumer_class=consumer, count=200) for consumer in busy]
+    async with running_pool(redis_dsn, *configs):
+        await wait_until(lambda: len(names) == 3_600)
+
+    assert set(names[:1_800]) == {f"busy-{number}" for number in range(6)}

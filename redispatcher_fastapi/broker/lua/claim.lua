@@ -11,8 +11,9 @@
 
 local PROMOTED_AT_ONCE, TAKEN_AT_ONCE = 500, 16
 local MANY, LONG = 16, string.rep(' ', 65)
--- A reply that takes longer than a client waits for it would be repeated, and never arrive.
-local ENOUGH_BYTES = 1048576
+-- For all queues of a call together: it must not hold up the server for long, and a reply that takes longer than a
+-- client waits for it would be repeated, and never arrive. What is left over wakes a pool again.
+local jobs_left, bytes_left = 500, 1048576
 
 local function promote(prefix, container)
   local head = call('ZRANGE', prefix .. container, 0, 0, 'WITHSCORES')
@@ -41,14 +42,14 @@ end
 
 -- Takes ids off a list and adds those that are still to run; returns how many it added.
 local function take(prefix, list, wanted, jobs, ids)
-  local found, bytes = 0, 0
+  local found = 0
   for _ = 1, wanted / TAKEN_AT_ONCE + 10 do
-    local popped = bytes < ENOUGH_BYTES and wanted > found
+    local popped = bytes_left > 0 and wanted > found
       and call('LPOP', prefix .. list, math.min(wanted - found, TAKEN_AT_ONCE))
     if not popped or #popped == 0 then break end
     for index, record in ipairs(call('HMGET', prefix .. 'jobs', unpack(popped))) do
       if record and not is_finished(record) then
-        found, bytes = found + 1, bytes + #record
+        found, bytes_left = found + 1, bytes_left - #record
         ids[#ids + 1] = popped[index]
         jobs[#jobs + 1] = popped[index]
         jobs[#jobs + 1] = record
@@ -93,11 +94,13 @@ local function claim(prefix, holder, wanted, suspects, first)
   local jobs, ids, faults, solo, left = {}, {}, {}, 0, 0
   -- A suspect that was cancelled has no faults any more, and is still to be taken out of its list.
   local has_faults = call('EXISTS', prefix .. 'faults', prefix .. 'suspects', prefix .. 'solo') > 0
+  wanted = math.min(wanted, jobs_left)
   if wanted > 0 then
     if has_faults and suspects > 0 then
       wanted = wanted - take(prefix, 'suspects', math.min(suspects, wanted), jobs, ids)
     end
     take(prefix, 'ready', wanted, jobs, ids)
+    jobs_left = jobs_left - #ids
     if #ids > 0 then
       if has_faults then faults = call('HMGET', prefix .. 'faults', unpack(ids)) end
       if has_faults then
