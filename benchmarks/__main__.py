@@ -20,12 +20,13 @@ from benchmarks.servers import ServerFailedError
 from benchmarks.sides import find_sides
 from benchmarks.workloads import WORKLOADS
 
+OUT = Path("build/benchmarks")
 T = TypeVar("T")
 
 
 def main(
     *,
-    out: Annotated[Path, typer.Option(help="Where results.json, report.md and plots go.")],
+    out: Annotated[Path, typer.Option(help="Where results.json, report.md and plots go.")] = OUT,
     quick: Annotated[bool, typer.Option(help="Ours against the limit, in 90 seconds.")] = False,
     full: Annotated[bool, typer.Option(help="Everything with everybody; takes an hour.")] = False,
     side: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.")] = None,

@@ -85,7 +85,7 @@ WORKLOADS = {
             metrics=_PUBLISH,
             needs=("noop", "publish"),
             modes=_ALL,
-            rounds=3,
+            rounds=5,
             peer_rounds=2,
         ),
         Workload(

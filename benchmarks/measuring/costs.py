@@ -13,7 +13,7 @@ _READS_OF_SPENT = 2
 
 def measure_idle(round: Round, *, queues: int) -> Figures:
     """What a worker costs that has nothing to do."""
-    seconds = 10.0 if round.side.baseline or round.mode == "full" else 5.0
+    seconds = 10.0 if round.is_thorough else 4.0
     with (
         Stage(round.side, round.environment, jobs=1_000, queues=queues) as stage,
         stage.workers() as workers,
@@ -35,7 +35,7 @@ def measure_idle(round: Round, *, queues: int) -> Figures:
 
 def measure_memory(round: Round) -> Figures:
     """Bytes per job, against the same server when it is emptied afterwards."""
-    count = round.jobs(3.0, most=10_000)
+    count = round.jobs(3.0 if round.is_thorough else 1.0, most=10_000)
     with Stage(round.side, round.environment, jobs=count) as stage:
         stage.produce("fill", count=count)
         queued = stage.server.memory()

@@ -10,7 +10,7 @@ from benchmarks.stage import Stage
 
 def measure_latency(round: Round) -> Figures:
     """50 jobs a second to a worker that has nothing else to do."""
-    return _latency(round, rate=50, count=300)
+    return _latency(round, rate=50, count=300 if round.is_thorough else 200)
 
 
 def measure_loaded_latency(round: Round) -> Figures:

@@ -28,6 +28,11 @@ class Round:
     #: What this run found until now: how fast a side is decides how much it is given.
     report: Report
 
+    @property
+    def is_thorough(self) -> bool:
+        """Whether this takes its time: peers get less of it in the default mode."""
+        return self.side.baseline or self.mode == "full"
+
     def jobs(self, seconds: float, *, pace: int | None = None, most: int = 200_000) -> int:
         """How many jobs take about so long."""
         count = int((pace or self.side.pace) * seconds)
