@@ -136,9 +136,11 @@ def _read_publications(
     """Read what ``publish.lua`` was given, as its header describes it, and keep the new jobs."""
     queue = prefix.removeprefix("rd:{").removesuffix("}:")
     published_at = from_milliseconds(int(arguments[0]))
+    each = int(arguments[3])
     for index, answer in enumerate(answers):
-        job_id, due, _, envelope = arguments[3 + 4 * index : 7 + 4 * index]
+        job_id, envelope, *start = arguments[4 + each * index : 4 + each * (index + 1)]
         if answer == "1":
+            due = start[0] if start else ""
             yield Publication(
                 queue, job_id, as_bytes(envelope), published_at, _due_at(due, published_at)
             )
