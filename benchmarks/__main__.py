@@ -21,6 +21,7 @@ from benchmarks.sides import find_sides
 from benchmarks.workloads import WORKLOADS
 
 OUT = Path("build/benchmarks")
+QUICK_SIDES = ["limit", "ours"]
 T = TypeVar("T")
 
 
@@ -40,7 +41,7 @@ def main(
     mode: Mode = "quick" if quick else "full" if full else "default"
     order = Order(
         mode=mode,
-        sides=_choose(find_sides(), side, "side"),
+        sides=_choose(find_sides(), side or (QUICK_SIDES if quick else None), "side"),
         workloads=[each for each in _choose(WORKLOADS, workload, "workload") if mode in each.modes],
         rounds=rounds,
     )

@@ -1,7 +1,7 @@
 """What is measured: the workloads by name, and in which mode each is run.
 
 quick: ours against the limit, in under 90 seconds. default: everything a reader of the report
-needs, in a quarter of an hour. full: every workload with every side that can.
+needs, in less than half an hour. full: every workload with every side that can.
 """
 
 from __future__ import annotations
