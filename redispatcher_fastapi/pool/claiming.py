@@ -105,7 +105,7 @@ class Claimer:
             if any(lane.may_have_more for lane in self._lanes_to_fill()):
                 # At once: what was just claimed runs while Redis is at work on the next claim.
                 continue
-            if not claimed.has_solo:
+            if not claimed.deliveries and not claimed.has_solo:
                 self._runner.note_drained(self)
             await self._wait(claimed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
@@ -467,11 +467,11 @@ async def test_a_job_can_be_found_again_by_its_id(redis_dsn: str) -> None:
             running.publisher(Add).job("no spaces")
 
 
-async def test_no_queue_starves_beside_others_that_fill_every_claim(redis_dsn: str) -> None:
-    names: list[str] = []
+def make_noted_consumers(count: int, names: list[str]) -> list[type[BaseConsumer]]:
+    """Return consumers of as many queues, whose jobs add the name of their queue to a list."""
 
     def make(name: str) -> type[BaseConsumer]:
-        class Busy(BaseConsumer):
+        class Noted(BaseConsumer):
             QUEUE = name
 
             class Message(BaseConsumer.Message):
@@ -480,16 +480,44 @@ async def test_no_queue_starves_beside_others_that_fill_every_claim(redis_dsn: s
             async def process_message(self, message: Message) -> None:
                 names.append(name)
 
-        return Busy
+        return Noted
 
-    # Six times 100 free slots is more than one call fills, and each queue has enough for several.
-    busy = [make(f"busy-{number}") for number in range(6)]
-    async with running_pool(redis_dsn, make("elsewhere")) as running:
-        for consumer in busy:
+    return [make(f"noted-{number}") for number in range(count)]
+
+
+async def fill(redis_dsn: str, consumers: Sequence[type[BaseConsumer]], count: int) -> None:
+    """Queue as many jobs of each consumer, while no pool runs them."""
+    (other,) = make_noted_consumers(1, [])
+    async with running_pool(redis_dsn, ConsumerConfig(consumer_class=other)) as running:
+        for consumer in consumers:
             publisher: Publisher[Any] = running.publisher(consumer)
-            await publisher.publish_many([consumer.Message() for _ in range(600)])
-    configs = [ConsumerConfig(consumer_class=consumer, count=200) for consumer in busy]
+            await publisher.publish_many([consumer.Message() for _ in range(count)])
+
+
+async def test_no_queue_starves_beside_others_that_fill_every_claim(redis_dsn: str) -> None:
+    names: list[str] = []
+    # Six times 100 free slots is more than one call fills, and each queue has enough for several.
+    consumers = make_noted_consumers(7, names)[1:]
+    await fill(redis_dsn, consumers, 600)
+
+    configs = [ConsumerConfig(consumer_class=consumer, count=200) for consumer in consumers]
     async with running_pool(redis_dsn, *configs):
         await wait_until(lambda: len(names) == 3_600)
 
-    assert set(names[:1_800]) == {f"busy-{number}" for number in range(6)}
+    assert len(set(names[:1_800])) == 6
+
+
+async def test_a_burst_does_not_end_with_what_one_claim_left_over(redis_dsn: str) -> None:
+    names: list[str] = []
+    consumers = make_noted_consumers(3, names)[1:]
+    # The first queue has fewer than it has slots, and the second more than a call has left.
+    await fill(redis_dsn, consumers[:1], 400)
+    await fill(redis_dsn, consumers[1:], 300)
+
+    configs = [ConsumerConfig(consumer_class=consumer, count=1_000) for consumer in consumers]
+    config = RedispatcherConfig(redis_dsn=redis_dsn, consumers=configs)
+    async with Connections(config.dsn) as connections:
+        broker = Broker(connections, config.engine_settings())
+        await ConsumerPool(config, broker=broker).run(burst=True)
+
+    assert len(names) == 700
