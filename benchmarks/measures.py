@@ -103,12 +103,9 @@ class Sum:
     metric: str
 
     def read(self, report: Report, sides: Mapping[str, Side]) -> Reading:
-        values: list[float] = []
-        for workload in self.workloads:
-            figure = report.find(workload, self.metric, OURS)
-            if figure is None:
-                return _explain_missing(report, workload, self.metric)
-            values.append(figure.median)
+        values = _find_medians(report, self.workloads, self.metric)
+        if isinstance(values, Reading):
+            return values
         parts = " + ".join(show_number(value) for value in values)
         return Reading(sum(values), f"{show_value(self.metric, sum(values))} ({parts})")
 
@@ -166,17 +163,25 @@ class Unevenness:
     metric: str
 
     def read(self, report: Report, sides: Mapping[str, Side]) -> Reading:
-        values: list[float] = []
-        for workload in self.workloads:
-            figure = report.find(workload, self.metric, OURS)
-            if figure is None:
-                return _explain_missing(report, workload, self.metric)
-            values.append(figure.median)
+        values = _find_medians(report, self.workloads, self.metric)
+        if isinstance(values, Reading):
+            return values
         if not min(values):
             return Reading(None, "one of them measured zero")
         share = max(values) / min(values) - 1
         parts = ", ".join(show_value(self.metric, value) for value in values)
         return Reading(share, f"{show_share(share)} ({parts})")
+
+
+def _find_medians(report: Report, workloads: tuple[str, ...], metric: str) -> list[float] | Reading:
+    """Ours in each workload, or why one is missing."""
+    values: list[float] = []
+    for workload in workloads:
+        figure = report.find(workload, metric, OURS)
+        if figure is None:
+            return _explain_missing(report, workload, metric)
+        values.append(figure.median)
+    return values
 
 
 def _explain_missing(report: Report, workload: str, metric: str) -> Reading:
