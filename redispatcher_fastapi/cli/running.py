@@ -43,6 +43,8 @@ logger = logging.getLogger("redispatcher.pool")
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 #: Changed code should run soon, and what it interrupts is handed back.
 _GRACE_WHEN_RELOADED = timedelta(seconds=1)
 
@@ -138,17 +140,21 @@ def _ending_on_signals() -> Generator[None, None, None]:
     """End quietly on a signal during an import: nothing has begun that would have to be finished.
 
     It takes handlers of our own because the first process of a container gets no default ones.
+    Once all is done the process is leaving anyway, and one more signal must not change its code.
     """
 
     def end(number: int, frame: FrameType | None) -> Never:
         raise _StoppedError
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, end)
     try:
         yield
     except _StoppedError:
         sys.exit(0)
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -90,13 +90,16 @@ class StopSignals:
         """Receive the signals meanwhile, in the current task."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
+        before = [signal.getsignal(number) for number in _SIGNALS]
         for number in _SIGNALS:
             loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number, handler in zip(_SIGNALS, before, strict=True):
                 loop.remove_signal_handler(number)
+                # A loop leaves the default behind, which would end a process that is about to end.
+                signal.signal(number, handler)
 
 
 def run_process(pool: ConsumerPool, *, burst: bool) -> None:

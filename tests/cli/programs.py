@@ -109,3 +109,5 @@ class Program:
         # A parent that is killed takes its children along: their pipe ends.
         self._process.kill()
         self._process.wait()
+        if error is not None:
+            error.add_note(f"The program logged:\n{self.log}")

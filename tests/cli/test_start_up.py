@@ -56,6 +56,29 @@ def test_a_signal_ends_an_import(tmp_path: Path, number: signal.Signals) -> None
     assert program.log == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_while_the_process_leaves_changes_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "leaving.py").write_text(
+        "import atexit\n"
+        "from tests.cli.service import app\n"
+        "@atexit.register\n"
+        "def leave():\n"
+        "    print('last words', flush=True)\n"
+        "    open('pipe').read()\n"
+    )
+
+    with Program(tmp_path, "pool", "leaving:app", "--burst", dsn=MEMORY, cwd=tmp_path) as program:
+        program.wait_for("last words")
+        program.signal(number)
+        (tmp_path / "pipe").write_text("go")
+
+        assert program.wait() == 0
+    assert "Traceback" not in program.log
+
+
 def test_a_module_in_the_current_directory_is_found_and_its_error_shown(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
 
