@@ -119,9 +119,9 @@ class Snoozed:
 class Died:
     """The job will not run again by itself.
 
-    ``reason`` is one of ``failed`` (no attempts left), ``rejected``, ``undecodable``,
-    ``unknown_version``, ``invalid_message``, ``result_not_serializable``, ``result_too_large``,
-    ``worker_lost``.
+    ``reason`` is one of ``failed`` (no attempts left), ``rejected``, ``message_too_large``,
+    ``bad_signature``, ``undecryptable``, ``undecodable``, ``unknown_version``, ``invalid_message``,
+    ``result_not_serializable``, ``result_too_large``, ``worker_lost``.
     """
 
     reason: str
@@ -153,12 +153,37 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """A job that was taken from a lost process; queued again, or dead after too many losses."""
+    """A job that was taken from a lost process; queued again, or dead after too many losses.
+
+    ``is_isolated``: it runs only in a process that runs nothing else.
+    """
 
     queue: str
     job_id: str
     losses: int
     is_dead: bool
+    is_isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """Leases that began anew, since for more than half a lease nobody could have renewed them.
+
+    ``gap`` is how long nobody looked at them by the clock of Redis: less than nothing when that was
+    set back.
+    """
+
+    queue: str
+    holders: int
+    gap: timedelta
+
+
+@dataclass(slots=True)
+class Renewed:
+    """What a renewal brought: how many jobs each queue's holder holds, ``None`` when given up."""
+
+    held: dict[str, int | None] = field(default_factory=dict[str, "int | None"])
+    graces: list[Grace] = field(default_factory=list[Grace])
 
 
 @dataclass(slots=True)
@@ -172,6 +197,7 @@ class KeptUp:
     next_end: timedelta | None = None
     taken: list[TakenBack] = field(default_factory=list[TakenBack])
     has_more: bool = False
+    graces: list[Grace] = field(default_factory=list[Grace])
 
 
 class MessageSender(Protocol):

@@ -25,7 +25,9 @@ from redispatcher_fastapi.broker.types import (
     Claimed,
     Delivery,
     Died,
+    Grace,
     KeptUp,
+    Renewed,
     Retried,
     Snoozed,
     Succeeded,
@@ -117,14 +119,12 @@ class WorkerBroker:
             case _:
                 return None
 
-    async def renew(self, holders: Mapping[str, str]) -> dict[str, int | None]:
-        """Extend the leases; return how many jobs each holds, ``None`` when given up."""
+    async def renew(self, holders: Mapping[str, str]) -> Renewed:
+        """Extend the leases."""
         replies = await self._run(RENEW, list(holders), [self._lease, *holders.values()])
         return _renewed(holders, replies)
 
-    def renew_blocking(
-        self, client: BlockingClient, holders: Mapping[str, str]
-    ) -> dict[str, int | None]:
+    def renew_blocking(self, client: BlockingClient, holders: Mapping[str, str]) -> Renewed:
         """Do the same from a thread with a client of its own."""
         prefixes = [queue_prefix(queue) for queue in holders]
         arguments: list[Argument] = [self._now(), self._lease, *holders.values()]
@@ -132,7 +132,7 @@ class WorkerBroker:
         return _renewed(holders, replies)
 
     def next_request(self) -> int:
-        """Return a number for one acknowledgement or failure, kept when it is repeated."""
+        """Return a number for one call that settles jobs, kept when it is repeated."""
         return next(self._requests)
 
     async def acknowledge(
@@ -169,12 +169,14 @@ class WorkerBroker:
             arguments.append(encode_failure(outcome))
         return as_text(await FAIL.run(self._client, [queue_prefix(queue)], arguments))
 
-    async def release(self, queue: str, holder: str, deliveries: Sequence[Delivery]) -> int:
-        """Give jobs back, first in line and without any charge; return how many were still held."""
-        arguments: list[Argument] = [self._now(), holder]
+    async def release(
+        self, queue: str, holder: str, request: int, deliveries: Sequence[Delivery]
+    ) -> str:
+        """Give jobs back, first in line and uncharged; return one :data:`Verdict` per job."""
+        arguments: list[Argument] = [self._now(), holder, request]
         for delivery in deliveries:
             arguments += (delivery.job_id, delivery.token)
-        return int(await RELEASE.run(self._client, [queue_prefix(queue)], arguments))
+        return as_text(await RELEASE.run(self._client, [queue_prefix(queue)], arguments))
 
     async def depart(self, holders: Mapping[str, str]) -> None:
         """End the lease on every queue where nothing is held any more."""
@@ -192,15 +194,17 @@ class WorkerBroker:
         """Take back what lost processes held; forget a piece of what was kept long enough."""
         replies = await self._run(UPKEEP, queues, [self._lease, *self._retention])
         kept = KeptUp()
-        for queue, (lease_end, report, has_more) in zip(queues, replies, strict=True):
+        for queue, (lease_end, report, has_more, grace) in zip(queues, replies, strict=True):
+            kept.graces += _graces(queue, grace)
             if lease_end >= 0:
                 end = timedelta(milliseconds=lease_end)
                 kept.next_end = end if kept.next_end is None else min(kept.next_end, end)
             kept.has_more = kept.has_more or bool(has_more)
             for index in range(0, len(report), 3):
-                is_dead = as_text(report[index + 2]) == "dead"
+                job_id, losses, place = report[index : index + 3]
+                place = as_text(place)
                 kept.taken.append(
-                    TakenBack(queue, as_text(report[index]), int(report[index + 1]), is_dead)
+                    TakenBack(queue, as_text(job_id), int(losses), place == "dead", place == "solo")
                 )
         return kept
 
@@ -251,8 +255,17 @@ def _times(delivery: Delivery) -> str:
     return f"{int(delivery.ran_for * 1000)},{wait}{'!' if delivery.is_chosen_id else ''}"
 
 
-def _renewed(holders: Mapping[str, str], replies: Sequence[int]) -> dict[str, int | None]:
-    return {
-        queue: (None if held < 0 else int(held))
-        for queue, held in zip(holders, replies, strict=True)
-    }
+def _renewed(holders: Mapping[str, str], replies: Sequence[Any]) -> Renewed:
+    renewed = Renewed()
+    for queue, (held, grace) in zip(holders, replies, strict=True):
+        renewed.held[queue] = None if held < 0 else int(held)
+        renewed.graces += _graces(queue, grace)
+    return renewed
+
+
+def _graces(queue: str, grace: Sequence[int]) -> list[Grace]:
+    """Return what a script says of leases that began anew, if it says anything."""
+    if not grace:
+        return []
+    holders, gap = grace
+    return [Grace(queue, int(holders), timedelta(milliseconds=int(gap)))]

@@ -49,4 +49,5 @@ class Audit:
                 len(strays),
                 lane.queue,
             )
-            await self._broker.release(lane.queue, lane.holder, strays)
+            request = self._broker.next_request()
+            await self._broker.release(lane.queue, lane.holder, request, strays)

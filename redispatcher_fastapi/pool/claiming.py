@@ -196,4 +196,4 @@ class Claimer:
         answers = await repeat_until_answered(
             lambda: self._broker.renew(holders), "renew leases", stop=self._quiet
         )
-        self.apply_renewal(holders, answers)
+        self.apply_renewal(holders, answers.held)

@@ -71,6 +71,6 @@ class Heartbeat:
                     failures += 1
                 else:
                     delay, failures = interval, 0
-                    self._renewed(holders, answers)
+                    self._renewed(holders, answers.held)
         finally:
             client.close()

@@ -132,11 +132,13 @@ class Settler:
     async def _release(
         self, queue: str, holder: str, ended: Sequence[tuple[Lane, Delivery, Released]]
     ) -> None:
+        request = self._broker.next_request()
         deliveries = [delivery for _, delivery, _ in ended]
-        await repeat_until_answered(
-            lambda: self._broker.release(queue, holder, deliveries), f"give back jobs of {queue}"
+        verdicts = await repeat_until_answered(
+            lambda: self._broker.release(queue, holder, request, deliveries),
+            f"give back jobs of {queue}",
         )
-        self._conclude(ended, "1" * len(ended))
+        self._conclude(ended, verdicts)
 
     def _conclude(self, ended: Sequence[Ended], verdicts: str) -> None:
         for (lane, delivery, _), verdict in zip(ended, verdicts, strict=True):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from redispatcher_fastapi.broker.types import Claimed, Delivery, Outcome
+    from redispatcher_fastapi.config import RedispatcherConfig
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.execution import Dependencies
     from redispatcher_fastapi.injection import Injector
@@ -34,13 +35,14 @@ class WatchedExecution(Execution):
     def __init__(
         self,
         definition: ConsumerDefinition,
-        *,
-        max_result_bytes: int,
+        config: RedispatcherConfig,
         dependencies: Dependencies | None,
     ) -> None:
         super().__init__(
             definition,
-            max_result_bytes=max_result_bytes,
+            max_message_bytes=config.max_message_bytes,
+            max_result_bytes=config.max_result_bytes,
+            sealing=config.sealing,
             dependencies=dependencies,
             random=lambda: 1.0,
         )
@@ -52,7 +54,7 @@ class WatchedExecution(Execution):
 
 
 def make_execution(
-    definition: ConsumerDefinition, injector: Injector, max_result_bytes: int
+    definition: ConsumerDefinition, injector: Injector, config: RedispatcherConfig
 ) -> WatchedExecution:
     """Return how the jobs of a consumer are run; a random delay is always its longest.
 
@@ -67,9 +69,7 @@ def make_execution(
         raise RequestOnlyDependencyError(
             f"{error} In a test, give the tester the app: RedispatcherTester(dispatcher, app)."
         ) from error
-    return WatchedExecution(
-        definition, max_result_bytes=max_result_bytes, dependencies=dependencies
-    )
+    return WatchedExecution(definition, config, dependencies)
 
 
 class Schedule:
@@ -120,10 +120,10 @@ class Runner:
         definitions: Sequence[ConsumerDefinition],
         injector: Injector,
         schedule: Schedule,
-        max_result_bytes: int,
+        config: RedispatcherConfig,
     ) -> None:
         self._broker = broker
-        self._max_result_bytes = max_result_bytes
+        self._config = config
         self._clock = clock
         self._worker = WorkerBroker(broker.connections, broker.settings, clock)
         self._definitions = {definition.queue: definition for definition in definitions}
@@ -191,11 +191,13 @@ class Runner:
         definition = self._definitions[delivery.queue]
         outcome: Outcome = Released()
         try:
-            execution = make_execution(definition, self._injector, self._max_result_bytes)
+            execution = make_execution(definition, self._injector, self._config)
             outcome = await execution.run(delivery)
         finally:
             is_settled = await self._settle(delivery, outcome)
-        run = describe_run(definition, delivery, outcome, self._clock.now())
+        run = describe_run(
+            definition, delivery, outcome, now=self._clock.now(), sealing=self._config.sealing
+        )
         if run.due_at is not None:
             self._schedule.set(delivery.queue, delivery.job_id, run.due_at)
         return run if is_settled else replace(run, outcome="refused")
@@ -212,6 +214,7 @@ class Runner:
                     queue, delivery.holder, worker.next_request(), [(delivery, outcome)]
                 )
             case Released():
-                await worker.release(queue, delivery.holder, [delivery])
+                request = worker.next_request()
+                await worker.release(queue, delivery.holder, request, [delivery])
                 return True
         return verdict == "1"

@@ -56,7 +56,7 @@ class Process:
         self._sequence = 1
 
     async def renew(self) -> int | None:
-        return (await self.broker.renew({QUEUE: self.holder}))[QUEUE]
+        return (await self.broker.renew({QUEUE: self.holder})).held[QUEUE]
 
     def want(self, count: int, *, suspects: int = 1) -> Want:
         want = Want(QUEUE, self.holder, count, self._sequence, suspects)
@@ -88,8 +88,9 @@ class Process:
         delay = timedelta(seconds=after)
         return await self.end(delivery, Retried(delay, AttemptError("ValueError: no", "frames")))
 
-    async def release(self, *deliveries: Delivery) -> int:
-        return await self.broker.release(QUEUE, self.holder, deliveries)
+    async def release(self, *deliveries: Delivery) -> str:
+        request = self.broker.next_request()
+        return await self.broker.release(QUEUE, self.holder, request, deliveries)
 
 
 class Engine:

@@ -59,7 +59,7 @@ async def test_without_the_fence_an_old_delivery_of_the_same_process_is_accepted
         case "fail":
             assert await process.retry(first) == "1"
         case _:
-            assert await process.release(first) == 1
+            assert await process.release(first) == "1"
 
 
 async def test_without_giving_up_the_identity_a_zombie_renews_its_lease(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from redispatcher_fastapi.broker.types import AttemptError, Delivery, Retried
+from redispatcher_fastapi.broker.types import AttemptError, Delivery, Grace, Retried, TakenBack
 from redispatcher_fastapi.job import JobState
 from tests.broker.engine import BODY, QUEUE, Engine
 
@@ -57,10 +57,10 @@ async def test_every_write_of_a_process_whose_lease_was_taken_is_refused(engine:
 
     assert await zombie.succeed(ack, result=b"1") == "s"
     assert await zombie.retry(fail) == "s"
-    assert await zombie.release(back) == 0
+    assert await zombie.release(back) == "s"
     assert await engine.counts() == {JobState.RUNNING: 3}
     assert await engine.key("result:a") is None
-    assert (await engine.key("stats"))[b"stale"] == b"2"
+    assert (await engine.key("stats"))[b"stale"] == b"3"
 
 
 async def test_the_fence_holds_between_two_deliveries_to_the_same_process(engine: Engine) -> None:
@@ -210,6 +210,40 @@ async def test_a_solo_claim_whose_reply_was_lost_is_repeated_with_the_same_job(
 
     assert isinstance(lost, Delivery)
     assert lost == repeated
+
+
+async def test_whoever_lets_the_leases_begin_anew_says_so_once(engine: Engine) -> None:
+    first, second = await engine.process(), await engine.process()
+    engine.clock.move(minutes=10)
+
+    seen_by_renewal = (await first.broker.renew({QUEUE: first.holder})).graces
+    seen_again = (await second.broker.renew({QUEUE: second.holder})).graces
+    engine.clock.move(hours=-3)
+    seen_by_upkeep = (await engine.keep_up()).graces
+
+    assert seen_by_renewal == [Grace(QUEUE, 2, timedelta(minutes=10))]
+    assert seen_again == []
+    assert seen_by_upkeep == [Grace(QUEUE, 2, timedelta(hours=-3))]
+    assert (await engine.keep_up()).graces == []
+
+
+async def test_a_job_that_is_isolated_is_told_from_one_that_is_only_suspected(
+    engine: Engine,
+) -> None:
+    await engine.publish("a")
+    taken: list[TakenBack] = []
+    for is_alone in (False, False, False, True, True):
+        process = await engine.process()
+        await (process.claim_solo() if is_alone else process.claim(1))
+        taken += await engine.lose(process)
+
+    assert taken == [
+        TakenBack(QUEUE, "a", 1, is_dead=False),
+        TakenBack(QUEUE, "a", 2, is_dead=False),
+        TakenBack(QUEUE, "a", 3, is_dead=False, is_isolated=True),
+        TakenBack(QUEUE, "a", 4, is_dead=False, is_isolated=True),
+        TakenBack(QUEUE, "a", 5, is_dead=True),
+    ]
 
 
 async def test_after_an_outage_every_lease_begins_anew(engine: Engine) -> None:

@@ -165,13 +165,31 @@ async def test_a_success_after_failures_tells_its_attempts(engine: Engine) -> No
     assert (record.state, record.attempts, len(record.history)) == (JobState.SUCCEEDED, 2, 1)
 
 
+async def test_giving_back_is_repeated_after_a_lost_reply_with_the_same_answer(
+    engine: Engine,
+) -> None:
+    process = await engine.process()
+    await engine.publish_many("a", "b")
+    deliveries = await process.claim(2)
+    await engine.redis.hdel(f"rd:{{{QUEUE}}}:jobs", "b")
+    await engine.redis.hdel(f"rd:{{{QUEUE}}}:held:{process.holder}", "b")
+    request = process.broker.next_request()
+
+    answers = [
+        await process.broker.release(QUEUE, process.holder, request, deliveries) for _ in range(2)
+    ]
+
+    assert answers == ["1g", "1g"]
+    assert await engine.key("ready") == [b"a"]
+
+
 async def test_jobs_given_back_are_first_in_line_and_not_charged(engine: Engine) -> None:
     process = await engine.process()
     await engine.publish_many(*"abcd")
     deliveries = await process.claim(3)
 
-    assert await process.release(*deliveries) == 3
-    assert await process.release(*deliveries) == 0
+    assert await process.release(*deliveries) == "111"
+    assert await process.release(*deliveries) == "sss"
 
     again = await process.claim(4)
     assert [delivery.job_id for delivery in again] == list("abcd")

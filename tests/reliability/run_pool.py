@@ -46,8 +46,10 @@ def remove_release() -> None:
     """Hand nothing back."""
     from redispatcher_fastapi.broker.working import WorkerBroker
 
-    async def release(self: WorkerBroker, queue: str, holder: str, deliveries: Any) -> int:
-        return len(deliveries)
+    async def release(
+        self: WorkerBroker, queue: str, holder: str, request: int, deliveries: Any
+    ) -> str:
+        return "1" * len(deliveries)
 
     replace(WorkerBroker, "release", release)
 

@@ -147,17 +147,22 @@ local function trim(prefix, order, budget, max_count, max_age, min_age, memory)
   return passed == budget
 end
 
--- Notices an outage or a step of the clock: then nobody could renew, so every lease begins anew.
+-- Notices an outage or a step of the clock: then nobody could renew, so every lease begins anew. Returns how many,
+-- and the milliseconds in which nobody looked, less than 0 for a clock that was set back; nothing otherwise.
 local function observe(prefix, lease)
-  local leases = prefix .. 'leases'
+  local leases, grace = prefix .. 'leases', {}
   local seen = tonumber(call('ZSCORE', leases, '') or now)
   call('ZREM', leases, '')
   if now < seen or now - seen > lease / 2 then
     local holders = call('ZRANGE', leases, 0, -1)
     for _, holder in ipairs(holders) do call('ZADD', leases, int(now + lease), holder) end
-    if #holders > 0 then call('HINCRBY', prefix .. 'stats', 'graces', 1) end
+    if #holders > 0 then
+      call('HINCRBY', prefix .. 'stats', 'graces', 1)
+      grace = {#holders, now - seen}
+    end
   end
   call('ZADD', leases, stamp, '')
+  return grace
 end
 
 -- Remembers the answer to a call that must not be carried out twice. Nobody clears up after a holder that

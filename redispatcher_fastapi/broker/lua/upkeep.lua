@@ -7,8 +7,9 @@
 -- ARGV[7]  how many dead jobs are kept         ARGV[8]  for how long
 -- ARGV[9]  how many chosen ids are remembered
 --
--- Returns  per queue: milliseconds until the next lease ends (-1: none runs), {id, losses, 'lost' | 'dead', …} of
---          the jobs taken back, 1 when there may be more to forget
+-- Returns  per queue: milliseconds until the next lease ends (-1: none runs), {id, losses, place, …} of the jobs
+--          taken back ('suspects', 'solo' or 'dead' is the place), 1 when there may be more to forget,
+--          {leases that began anew after nobody could renew, milliseconds without a look at them} or {}
 -- Moves    running -> queued | dead
 
 local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 2, 9
@@ -39,7 +40,7 @@ local function take_back(prefix, holder, report)
       end
       report[#report + 1] = id
       report[#report + 1] = losses
-      report[#report + 1] = is_dead and 'dead' or 'lost'
+      report[#report + 1] = is_dead and 'dead' or lane(losses)
     end
   end
   call('HSET', prefix .. 'calls:' .. holder, 'given_up', '1')
@@ -81,8 +82,7 @@ end
 
 local out = {}
 for index, prefix in ipairs(queues(KEYS)) do
-  observe(prefix, lease)
-  local report, taken = {}, 0
+  local report, taken, grace = {}, 0, observe(prefix, lease)
   for _, holder in ipairs(call('ZRANGEBYSCORE', prefix .. 'leases', '-inf', stamp, 'LIMIT', 0, 3)) do
     if holder ~= '' and taken < 1 then
       take_back(prefix, holder, report)
@@ -101,6 +101,6 @@ for index, prefix in ipairs(queues(KEYS)) do
   for at = 1, #leases, 2 do
     if leases[at] ~= '' then next_end = math.max(0, tonumber(leases[at + 1]) - now) end
   end
-  out[index] = {next_end, report, has_more and 1 or 0}
+  out[index] = {next_end, report, has_more and 1 or 0, grace}
 end
 return out
