@@ -26,12 +26,14 @@ if TYPE_CHECKING:
         JobExpiredError,
         JobFailedError,
         MessageTooLargeError,
+        NotReplicatedError,
         NotRunningError,
         PublishError,
         PublishUncertainError,
         QueueFullError,
         RedispatcherError,
         RequestOnlyDependencyError,
+        SealError,
         WrongMessageError,
     )
     from redispatcher_fastapi.inspector import Inspector, JobPage
@@ -39,10 +41,13 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.keys import InvalidNameError
     from redispatcher_fastapi.pool import ConsumerPool
     from redispatcher_fastapi.publisher import Publisher
+    from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
 
 __all__ = [
+    "AesGcmCipher",
     "Attempt",
     "BaseConsumer",
+    "BodyCipher",
     "BrokerAccessError",
     "BrokerError",
     "BrokerUnavailableError",
@@ -66,6 +71,7 @@ __all__ = [
     "JobState",
     "MessageEncodingError",
     "MessageTooLargeError",
+    "NotReplicatedError",
     "NotRunningError",
     "PublishError",
     "PublishUncertainError",
@@ -79,6 +85,9 @@ __all__ = [
     "ResultDecodingError",
     "Retry",
     "RetryPolicy",
+    "SealError",
+    "Sealing",
+    "SigningKeys",
     "Snooze",
     "WrongMessageError",
 ]
@@ -86,8 +95,10 @@ __all__ = [
 # Imported when asked for: pytest imports this package for its plugin in every run, also in those
 # that have nothing to do with this library, and FastAPI and redis-py take most of a second.
 _MODULES = {
+    "AesGcmCipher": "sealing",
     "Attempt": "job",
     "BaseConsumer": "consumer",
+    "BodyCipher": "sealing",
     "BrokerAccessError": "errors",
     "BrokerError": "errors",
     "BrokerUnavailableError": "errors",
@@ -111,6 +122,7 @@ _MODULES = {
     "JobState": "job",
     "MessageEncodingError": "consumer",
     "MessageTooLargeError": "errors",
+    "NotReplicatedError": "errors",
     "NotRunningError": "errors",
     "PublishError": "errors",
     "PublishUncertainError": "errors",
@@ -124,6 +136,9 @@ _MODULES = {
     "ResultDecodingError": "consumer",
     "Retry": "backoff",
     "RetryPolicy": "backoff",
+    "SealError": "errors",
+    "Sealing": "sealing",
+    "SigningKeys": "sealing",
     "Snooze": "backoff",
     "WrongMessageError": "errors",
 }

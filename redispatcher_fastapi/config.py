@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     RedisDsn,
     SecretStr,
     ValidationError,
@@ -26,6 +27,7 @@ from redispatcher_fastapi.broker.types import EngineSettings
 from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition, definition_of
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError, ConsumerDefinitionError
+from redispatcher_fastapi.sealing import Sealing
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., None])
 
@@ -146,6 +148,10 @@ class RedispatcherConfig(_Configuration):
     dead_max_count: int = Field(default=_DEFAULTS.dead_max_count, ge=0)
     #: How long an id that the caller chose is recognised when it is published again.
     chosen_id_memory: timedelta = Field(default=_DEFAULTS.chosen_id_memory, ge=timedelta())
+    #: How messages and results are signed and encrypted; ``None`` for not at all.
+    sealing: InstanceOf[Sealing] | None = None
+    #: How many replicas must have a job before its publish returns; 0 asks none.
+    confirmed_replicas: int = Field(default=_DEFAULTS.confirmed_replicas, ge=0, le=100)
 
     if TYPE_CHECKING:
         # What may be passed is wider than what the fields hold.
@@ -165,6 +171,8 @@ class RedispatcherConfig(_Configuration):
             dead_max_age: timedelta = ...,
             dead_max_count: int = ...,
             chosen_id_memory: timedelta = ...,
+            sealing: Sealing | None = ...,
+            confirmed_replicas: int = ...,
         ) -> None: ...
 
     @field_validator("consumers")
@@ -197,6 +205,17 @@ class RedispatcherConfig(_Configuration):
             )
         return age
 
+    @field_validator("confirmed_replicas")
+    @classmethod
+    def _require_replicas(cls, count: int, info: ValidationInfo) -> int:
+        dsn: SecretStr | None = info.data.get("redis_dsn")
+        if count and dsn is not None and parse_dsn(dsn.get_secret_value()).kind == "memory":
+            raise ConfigurationError(
+                "memory:// has no replicas that could confirm a publish: leave it at 0, or use a "
+                "Redis that has some."
+            )
+        return count
+
     @property
     def dsn(self) -> Dsn:
         """The address of Redis, parsed; shows no password."""
@@ -214,6 +233,7 @@ class RedispatcherConfig(_Configuration):
             dead_max_age=self.dead_max_age,
             dead_max_count=self.dead_max_count,
             chosen_id_memory=self.chosen_id_memory,
+            confirmed_replicas=self.confirmed_replicas,
         )
 
 

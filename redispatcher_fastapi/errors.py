@@ -5,7 +5,7 @@ Errors that belong to a single module are derived from these there.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 
 class RedispatcherError(Exception):
@@ -71,6 +71,14 @@ class PublishUncertainError(PublishError):
         self.job_ids = job_ids
 
 
+class NotReplicatedError(PublishUncertainError):
+    """Raised when fewer than ``confirmed_replicas`` replicas had the job in time.
+
+    The job exists on the master, may be running, and is lost if the master is lost now. Publishing
+    again with the same ``id`` leaves exactly one job, and asks the replicas again.
+    """
+
+
 class QueueFullError(PublishError):
     """Raised when ``max_queue_length`` jobs wait in the queue, or Redis has no memory left."""
 
@@ -81,6 +89,17 @@ class MessageTooLargeError(PublishError, ValueError):
 
 class WrongMessageError(PublishError, TypeError):
     """Raised when what is published is not exactly the consumer's own ``Message``."""
+
+
+class SealError(RedispatcherError, ValueError):
+    """Raised by ``Job.result()`` when the stored result was not sealed for this job by a known key.
+
+    Its text shows key ids, never a key or what was sealed.
+    """
+
+    def __init__(self, message: str, *, reason: Literal["bad_signature", "undecryptable"]) -> None:
+        super().__init__(message)
+        self.reason: Literal["bad_signature", "undecryptable"] = reason
 
 
 class JobError(RedispatcherError):

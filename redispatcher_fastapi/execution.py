@@ -11,10 +11,12 @@ from anyio.to_thread import run_sync
 
 from redispatcher_fastapi.backoff import Reject, Snooze, checked_delay
 from redispatcher_fastapi.broker.types import AttemptError, Died, Retried, Snoozed, Succeeded
+from redispatcher_fastapi.consumer import seal_result
 from redispatcher_fastapi.describing import describe_error
-from redispatcher_fastapi.errors import RequestOnlyDependencyError
+from redispatcher_fastapi.errors import RequestOnlyDependencyError, SealError
 from redispatcher_fastapi.job import JobContext
 from redispatcher_fastapi.message import EnvelopeError
+from redispatcher_fastapi.sealing import is_encrypted, no_cipher, without_signature
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.types import Delivery, Outcome
     from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition
+    from redispatcher_fastapi.sealing import Sealing
 
 
 class Dependencies(Protocol):
@@ -43,13 +46,17 @@ class Execution:
         self,
         definition: ConsumerDefinition,
         *,
+        max_message_bytes: int,
         max_result_bytes: int,
+        sealing: Sealing | None = None,
         dependencies: Dependencies | None = None,
         threads: CapacityLimiter | None = None,
         random: Callable[[], float] = random,
     ) -> None:
         self.definition = definition
+        self._max_message_bytes = max_message_bytes
         self._max_result_bytes = max_result_bytes
+        self._sealing = sealing
         self._dependencies = dependencies
         self._threads = threads
         self._random = random
@@ -74,14 +81,26 @@ class Execution:
                 "What Redis holds for this job is not a record: it was changed by hand."
             )
             return Died("undecodable", error)
-        headers = None
+        stored, headers = delivery.envelope, None
+        if len(stored) > self._max_message_bytes:  # not parsed, for that could take very long
+            too_large = AttemptError(
+                f"The stored message has {len(stored)} bytes, more than the limit of "
+                f"{self._max_message_bytes}: raise max_message_bytes, and redrive the job."
+            )
+            return Died("message_too_large", too_large)
         try:
+            if self._sealing is not None:
+                stored = self._sealing.open_message(
+                    stored, queue=delivery.queue, job_id=delivery.job_id
+                )
             if definition.needs_headers:
-                envelope = definition.decoder.decode(delivery.envelope)
+                envelope = definition.decoder.decode(stored)
                 message, headers = envelope.message, envelope.headers
             else:
-                message = definition.decoder.decode_message(delivery.envelope)
-        except EnvelopeError as error:
+                message = definition.decoder.decode_message(stored)
+        except (EnvelopeError, SealError) as error:
+            if self._sealing is None and is_encrypted(without_signature(stored)):
+                return Died("undecryptable", AttemptError(str(no_cipher())))
             return Died(error.reason, AttemptError(str(error)))
         except BaseException as error:  # a validator of the user's may raise anything
             return Died("invalid_message", describe_error(error))
@@ -99,6 +118,8 @@ class Execution:
             return self.fail(delivery, error)
         try:
             encoded = definition.encode_result(result)
+            if self._sealing is not None:
+                encoded = seal_result(definition, self._sealing, delivery.job_id, encoded)
         except BaseException as error:  # so may a serializer; the work is done, and not done again
             return Died("result_not_serializable", describe_error(error))
         if encoded is None:

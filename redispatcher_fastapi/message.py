@@ -19,7 +19,7 @@ _LISTED_PROBLEMS = 20
 _MAX_ERROR_LENGTH = 4096
 _BEFORE_BODY = b'{"v":1,"body":'
 
-DecodeReason = Literal["undecodable", "unknown_version", "invalid_message"]
+DecodeReason = Literal["message_too_large", "undecodable", "unknown_version", "invalid_message"]
 
 
 class EnvelopeError(RedispatcherError):

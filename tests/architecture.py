@@ -15,7 +15,7 @@ from typing import NamedTuple
 #: Lowest first; a name stands for a module or for a package with everything in it.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "keys", "backoff", "dsn"}),
-    frozenset({"message", "job"}),
+    frozenset({"message", "job", "sealing"}),
     frozenset({"broker"}),
     frozenset({"consumer", "config"}),
     frozenset({"publisher", "execution", "hooks", "injection", "logs", "describing"}),

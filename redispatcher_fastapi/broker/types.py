@@ -27,6 +27,7 @@ class EngineSettings:
     dead_max_age: timedelta = timedelta(days=30)
     dead_max_count: int = 10_000
     chosen_id_memory: timedelta = timedelta(hours=24)
+    confirmed_replicas: int = 0
 
 
 @dataclass(slots=True)

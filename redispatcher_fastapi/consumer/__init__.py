@@ -12,6 +12,7 @@ from redispatcher_fastapi.consumer.base import (
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition
 from redispatcher_fastapi.consumer.encoding import MessageEncodingError
 from redispatcher_fastapi.consumer.results import ResultDecodingError, ResultEncodingError
+from redispatcher_fastapi.consumer.sealed import result_reader, seal_result
 from redispatcher_fastapi.consumer.submission import InvalidOptionError, prepare
 
 __all__ = [
@@ -26,4 +27,6 @@ __all__ = [
     "ResultEncodingError",
     "definition_of",
     "prepare",
+    "result_reader",
+    "seal_result",
 ]

@@ -13,12 +13,15 @@ from redispatcher_fastapi.broker.scripts import CommandClient
 from redispatcher_fastapi.broker.sending import DirectSender
 from redispatcher_fastapi.consumer.checks import check_attributes
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition, define
+from redispatcher_fastapi.consumer.sealed import result_reader
 from redispatcher_fastapi.consumer.submission import MAX_MESSAGE_BYTES, prepare
 from redispatcher_fastapi.errors import ConsumerDefinitionError
 from redispatcher_fastapi.job import Job, JobContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from redispatcher_fastapi.sealing import Sealing
 
 MessageT = TypeVar("MessageT")
 ResultT = TypeVar("ResultT")
@@ -103,6 +106,7 @@ class BaseConsumer:
         delay: timedelta | None = None,
         at: datetime | None = None,
         headers: BaseModel | Mapping[str, Any] | None = None,
+        sealing: Sealing | None = None,
     ) -> Job[ResultT]: ...
     @overload
     @classmethod
@@ -115,6 +119,7 @@ class BaseConsumer:
         delay: timedelta | None = None,
         at: datetime | None = None,
         headers: BaseModel | Mapping[str, Any] | None = None,
+        sealing: Sealing | None = None,
     ) -> Job[ResultT]: ...
     @classmethod
     async def publish(
@@ -126,11 +131,13 @@ class BaseConsumer:
         delay: timedelta | None = None,
         at: datetime | None = None,
         headers: BaseModel | Mapping[str, Any] | None = None,
+        sealing: Sealing | None = None,
     ) -> Job[Any]:
         """Publish with any ``redis.asyncio`` client; it stays the caller's.
 
         With an ``id``, publishing again is recognised and leaves the first job as it is. ``delay``
-        or an aware ``at`` makes it start later.
+        or an aware ``at`` makes it start later. ``sealing`` is that of the pool's configuration;
+        without it, nothing is signed or encrypted, and a pool that has it refuses the message.
 
         Raises:
             PublishError: it was not published, or (``PublishUncertainError``) perhaps it was.
@@ -144,12 +151,13 @@ class BaseConsumer:
             at=at,
             headers=headers,
             max_message_bytes=MAX_MESSAGE_BYTES,
+            sealing=sealing,
         )
         sender = DirectSender(redis_client)
         created = await sender.send(definition.queue, submission)
         return Job(
             sender.store,
-            definition.decode_result,
+            result_reader(definition, sealing, submission.job_id),
             queue=definition.queue,
             id=submission.job_id,
             created=created,

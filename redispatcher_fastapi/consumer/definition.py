@@ -107,6 +107,11 @@ class ConsumerDefinition:
         """
         return self._results.decode(raw)
 
+    @property
+    def returns_nothing(self) -> bool:
+        """Whether ``process_message`` is declared to return ``None`` and nothing else."""
+        return self._results.returns_nothing
+
     def _wrong_message(self, message: Any) -> WrongMessageError:
         wanted, given = self.message_type.__qualname__, type(message).__qualname__
         if isinstance(message, type):

@@ -45,7 +45,8 @@ class ResultCodec:
         self._where = f"{consumer.__qualname__}.process_message"
         self._annotation = annotation
         self._loss_marks: tuple[bytes, ...] = ALL_MARKS
-        self._returns_nothing = annotation in (None, type(None))
+        #: Whether it is declared to return ``None`` and nothing else.
+        self.returns_nothing = annotation in (None, type(None))
         # None: to be made when it is first needed, for a name is not defined yet.
         self._adapter = self._make_adapter()
 
@@ -55,7 +56,7 @@ class ResultCodec:
         Raises:
             ResultEncodingError: it cannot be turned into JSON.
         """
-        if value is None or self._returns_nothing:
+        if value is None or self.returns_nothing:
             return None
         serializer = (self._adapter or self._usable_adapter()).serializer
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redispatcher_fastapi.broker.ids import new_job_id
 from redispatcher_fastapi.broker.types import Submission
 from redispatcher_fastapi.clock import LONGEST_DELAY
+from redispatcher_fastapi.consumer.encoding import MessageEncodingError
 from redispatcher_fastapi.errors import MessageTooLargeError, PublishError
 from redispatcher_fastapi.keys import check_job_id
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from redispatcher_fastapi.consumer.definition import ConsumerDefinition
+    from redispatcher_fastapi.sealing import Sealing
 
 MAX_MESSAGE_BYTES = 262_144
 _ZERO = timedelta()
@@ -35,17 +37,22 @@ def prepare(
     at: datetime | None = None,
     headers: BaseModel | Mapping[str, Any] | None = None,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
+    sealing: Sealing | None = None,
 ) -> Submission:
     """Return the submission of one message.
 
     Raises:
         WrongMessageError: it is not exactly the consumer's ``Message``.
-        MessageEncodingError: message or headers have no JSON that could be read back.
-        MessageTooLargeError: the envelope has more than ``max_message_bytes``.
+        MessageEncodingError: message or headers have no JSON that could be read back, or cannot
+            be encrypted.
+        MessageTooLargeError: the envelope, sealed, has more than ``max_message_bytes``.
         InvalidOptionError: ``delay`` or ``at`` cannot be used.
         InvalidNameError: ``id`` cannot identify a job.
     """
     envelope = definition.encode(message, headers)
+    job_id = new_job_id() if id is None else _checked_id(definition, id)
+    if sealing is not None:
+        envelope = _seal(definition, sealing, envelope, job_id)
     if len(envelope) > max_message_bytes:
         raise MessageTooLargeError(
             f"The message for {definition.name} takes {len(envelope)} bytes, more than the limit "
@@ -53,11 +60,20 @@ def prepare(
             "or raise max_message_bytes."
         )
     if id is None and delay is None and at is None:
-        return Submission(new_job_id(), envelope)
+        return Submission(job_id, envelope)
     _check_start(definition, delay, at)
-    if id is None:
-        return Submission(new_job_id(), envelope, delay, at)
-    return Submission(_checked_id(definition, id), envelope, delay, at, True)
+    return Submission(job_id, envelope, delay, at, id is not None)
+
+
+def _seal(definition: ConsumerDefinition, sealing: Sealing, envelope: bytes, job_id: str) -> bytes:
+    try:
+        return sealing.seal_message(envelope, queue=definition.queue, job_id=job_id)
+    except Exception as error:
+        # Its text could hold anything, the message included.
+        raise MessageEncodingError(
+            f"The message for {definition.name} cannot be encrypted ({type(error).__qualname__}): "
+            "see to the cipher in the configuration's `sealing`."
+        ) from error
 
 
 def _checked_id(definition: ConsumerDefinition, job_id: Any) -> str:

@@ -106,7 +106,9 @@ class Redispatcher:
                 connections = await stack.enter_async_context(Connections(self.config.dsn))
                 broker = Broker(connections, self.config.engine_settings())
             sender = await stack.enter_async_context(Sender(broker))
-            publishers = Publishers(sender, max_message_bytes=self.config.max_message_bytes)
+            publishers = Publishers(
+                sender, max_message_bytes=self.config.max_message_bytes, sealing=self.config.sealing
+            )
             if app is not None:
                 self._attach(app)
                 stack.callback(self._detach, app)
@@ -143,7 +145,9 @@ class Redispatcher:
         sender = DirectSender(
             broker.connections.publisher, settings=broker.settings, clock=broker.clock, store=broker
         )
-        publishers = Publishers(sender, max_message_bytes=self.config.max_message_bytes)
+        publishers = Publishers(
+            sender, max_message_bytes=self.config.max_message_bytes, sealing=self.config.sealing
+        )
         self._stand_in = broker
         self._running[None, app] = _Running(publishers, Inspector(broker))
         try:

@@ -56,7 +56,9 @@ class Injector:
     ) -> AsyncGenerator[Injector, None]:
         """Provide the injector of a pool without an application; its consumers may publish."""
         async with Sender(broker) as sender:
-            publishers = Publishers(sender, max_message_bytes=config.max_message_bytes)
+            publishers = Publishers(
+                sender, max_message_bytes=config.max_message_bytes, sealing=config.sealing
+            )
             yield cls(None, {STATE_KEY: publishers})
 
     def plan(self, definition: ConsumerDefinition) -> Dependencies | None:

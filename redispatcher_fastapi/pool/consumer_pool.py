@@ -180,7 +180,9 @@ class ConsumerPool:
     async def _make_injector(self, broker: Broker, stack: AsyncExitStack) -> Injector:
         """Return what resolves dependencies without an app: consumers can still publish."""
         sender = await stack.enter_async_context(Sender(broker))
-        publishers = Publishers(sender, max_message_bytes=self._config.max_message_bytes)
+        publishers = Publishers(
+            sender, max_message_bytes=self._config.max_message_bytes, sealing=self._config.sealing
+        )
         return Injector(None, {STATE_KEY: publishers})
 
     def _make_lanes(self, injector: Injector) -> list[Lane]:
@@ -188,7 +190,9 @@ class ConsumerPool:
             Lane(
                 Execution(
                     definition,
+                    max_message_bytes=self._config.max_message_bytes,
                     max_result_bytes=self._config.max_result_bytes,
+                    sealing=self._config.sealing,
                     dependencies=injector.plan(definition),
                     threads=CapacityLimiter(count),
                 ),

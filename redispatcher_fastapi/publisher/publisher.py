@@ -14,10 +14,12 @@ from redispatcher_fastapi.consumer import (
     ConsumesSync,
     definition_of,
     prepare,
+    result_reader,
 )
 from redispatcher_fastapi.job import Job
 from redispatcher_fastapi.keys import check_job_id
 from redispatcher_fastapi.publisher.alias import PublisherAlias, RefusesDepends
+from redispatcher_fastapi.sealing import Sealing
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -33,7 +35,7 @@ class Publisher(Generic[C_co]):
     It can be used by any number of tasks at once.
     """
 
-    __slots__ = ("_definition", "_max_message_bytes", "_sender", "consumer")
+    __slots__ = ("_definition", "_max_message_bytes", "_sealing", "_sender", "consumer")
 
     def __init__(
         self,
@@ -41,11 +43,13 @@ class Publisher(Generic[C_co]):
         sender: MessageSender,
         *,
         max_message_bytes: int,
+        sealing: Sealing | None = None,
     ) -> None:
         self._definition = definition_of(consumer)
         self.consumer = consumer
         self._sender = sender
         self._max_message_bytes = max_message_bytes
+        self._sealing = sealing
 
     if not TYPE_CHECKING:
 
@@ -105,13 +109,14 @@ class Publisher(Generic[C_co]):
             at=at,
             headers=headers,
             max_message_bytes=self._max_message_bytes,
+            sealing=self._sealing,
         )
         sender = self._sender
         queue = definition.queue
         created = await sender.send(queue, submission)
         return Job(
             sender.store,
-            definition.decode_result,
+            result_reader(definition, self._sealing, submission.job_id),
             queue=queue,
             id=submission.job_id,
             created=created,
@@ -164,6 +169,7 @@ class Publisher(Generic[C_co]):
                 at=at,
                 headers=headers,
                 max_message_bytes=self._max_message_bytes,
+                sealing=self._sealing,
             )
             for message in messages
         ]
@@ -172,7 +178,7 @@ class Publisher(Generic[C_co]):
         return [
             Job(
                 store,
-                definition.decode_result,
+                result_reader(definition, self._sealing, submission.job_id),
                 queue=definition.queue,
                 id=submission.job_id,
                 created=is_new,
@@ -195,9 +201,9 @@ class Publisher(Generic[C_co]):
         definition = self._definition
         return Job(
             self._sender.store,
-            definition.decode_result,
+            result_reader(definition, self._sealing, check_job_id(id)),
             queue=definition.queue,
-            id=check_job_id(id),
+            id=id,
             created=False,
         )
 
@@ -208,15 +214,23 @@ class Publisher(Generic[C_co]):
 class Publishers:
     """The publishers of one sender, made when they are first asked for."""
 
-    def __init__(self, sender: MessageSender, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, sender: MessageSender, *, max_message_bytes: int, sealing: Sealing | None = None
+    ) -> None:
         self._sender = sender
         self._max_message_bytes = max_message_bytes
+        self._sealing = sealing
         self._made: dict[type[Any], Publisher[Any]] = {}
 
     def publisher(self, consumer: type[C], /) -> Publisher[C]:
         """Return the publisher of a consumer."""
         made = self._made.get(consumer)
         if made is None:
-            made = Publisher(consumer, self._sender, max_message_bytes=self._max_message_bytes)
+            made = Publisher(
+                consumer,
+                self._sender,
+                max_message_bytes=self._max_message_bytes,
+                sealing=self._sealing,
+            )
             self._made[consumer] = made
         return made

@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.backoff import Retry
 from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded
-from redispatcher_fastapi.consumer import ResultDecodingError
-from redispatcher_fastapi.errors import JobFailedError
+from redispatcher_fastapi.consumer import ResultDecodingError, result_reader
+from redispatcher_fastapi.errors import JobFailedError, SealError
 from redispatcher_fastapi.message import EnvelopeError
 from redispatcher_fastapi.testing.report import JobRun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from redispatcher_fastapi.broker.types import Delivery, Outcome
     from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.sealing import Sealing
 
 
 def describe_run(
-    definition: ConsumerDefinition, delivery: Delivery, outcome: Outcome, now: datetime
+    definition: ConsumerDefinition,
+    delivery: Delivery,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    sealing: Sealing | None,
 ) -> JobRun:
     """Return what a test is told of one attempt."""
     run = JobRun(
@@ -30,7 +36,8 @@ def describe_run(
     match outcome:
         case Succeeded(result=result):
             try:
-                return replace(run, result=definition.decode_result(result))
+                read = result_reader(definition, sealing, delivery.job_id)
+                return replace(run, result=read(result))
             except ResultDecodingError as error:
                 return replace(run, error=error)
         case Retried(delay=delay, error=error):
@@ -55,19 +62,21 @@ def error_of(died: Died) -> BaseException:
         return died.error.exception
     text = died.error.text if died.error is not None else "The job is dead."
     match died.reason:
-        case "undecodable" | "unknown_version" | "invalid_message":
+        case "message_too_large" | "undecodable" | "unknown_version" | "invalid_message":
             return EnvelopeError(text, reason=died.reason)
+        case "bad_signature" | "undecryptable":
+            return SealError(text, reason=died.reason)
         case _:
             return JobFailedError(text, reason=died.reason, error=text)
 
 
 def conclude(
-    definition: ConsumerDefinition, outcome: Outcome, raised: Sequence[BaseException]
+    read_result: Callable[[bytes | None], Any], outcome: Outcome, raised: Sequence[BaseException]
 ) -> Any:
     """Return the result of a run, or raise what ended it; ``raised`` is what its handler raised."""
     match outcome:
         case Succeeded(result=result):
-            return definition.decode_result(result)
+            return read_result(result)
         case Retried(error=error) if error.exception is not None:
             raise error.exception
         case Snoozed() if raised:

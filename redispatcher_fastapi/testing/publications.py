@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
+    from redispatcher_fastapi.sealing import Sealing
     from redispatcher_fastapi.testing.memory import MemoryBroker, MemoryClient
 
 M = TypeVar("M")
@@ -26,9 +27,10 @@ class Publications:
     that existed already made no new job, and is not listed.
     """
 
-    def __init__(self, client: MemoryClient, broker: MemoryBroker) -> None:
+    def __init__(self, client: MemoryClient, broker: MemoryBroker, sealing: Sealing | None) -> None:
         self._client = client
         self._broker = broker
+        self._sealing = sealing
 
     @property
     def published_counts(self) -> dict[str, int]:
@@ -40,10 +42,11 @@ class Publications:
 
         Raises:
             EnvelopeError: another class publishes to this queue what this one cannot read.
+            SealError: it was published without the ``sealing`` of the configuration.
         """
         definition = definition_of(consumer)
         return [
-            PublishedJob(job, definition, self._broker)
+            PublishedJob(job, definition, self._broker, self._sealing)
             for job in [*self._client.publications]
             if job.queue == definition.queue
         ]

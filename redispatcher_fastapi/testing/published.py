@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.store import Store
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.job import JobRecord, JobState
+    from redispatcher_fastapi.sealing import Sealing
     from redispatcher_fastapi.testing.memory import Publication
 
 M_co = TypeVar("M_co", covariant=True)
@@ -25,9 +26,16 @@ class PublishedJob(Generic[M_co]):
     __slots__ = ("_store", "due_at", "headers", "id", "message", "published_at", "queue")
 
     def __init__(
-        self, publication: Publication, definition: ConsumerDefinition, store: Store
+        self,
+        publication: Publication,
+        definition: ConsumerDefinition,
+        store: Store,
+        sealing: Sealing | None,
     ) -> None:
-        envelope = definition.decoder.decode(publication.envelope)
+        raw = publication.envelope
+        if sealing is not None:
+            raw = sealing.open_message(raw, queue=publication.queue, job_id=publication.job_id)
+        envelope = definition.decoder.decode(raw)
         self.id: str = publication.job_id
         self.queue: str = publication.queue
         message: Any = envelope.message

@@ -68,7 +68,7 @@ class RedispatcherTester(Publications):
         self._work = Work(
             dispatcher, app, self.clock, [definition_of(consumer) for consumer in consumers]
         )
-        super().__init__(self._work.client, self._work.broker)
+        super().__init__(self._work.client, self._work.broker, dispatcher.config.sealing)
         self._stand_in: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
@@ -176,7 +176,7 @@ class RedispatcherTester(Publications):
         """
         definition = definition_of(consumer)
         ended = await self._work.run_once(definition, message, attempt, headers, overrides)
-        return conclude(definition, *ended)
+        return conclude(*ended)
 
     @overload
     def run_blocking(
@@ -216,7 +216,7 @@ class RedispatcherTester(Publications):
         ended = self._work.block(
             lambda: self._work.run_once(definition, message, attempt, headers, overrides)
         )
-        return conclude(definition, *ended)
+        return conclude(*ended)
 
     async def run_until_idle(
         self,

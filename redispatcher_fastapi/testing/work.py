@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redispatcher_fastapi.broker.types import Delivery
 from redispatcher_fastapi.clock import to_milliseconds
-from redispatcher_fastapi.consumer import prepare
+from redispatcher_fastapi.consumer import prepare, result_reader
 from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.job import JobState
@@ -46,13 +47,18 @@ class Work:
         definitions: Sequence[ConsumerDefinition],
     ) -> None:
         self._dispatcher = dispatcher
+        self._config = dispatcher.config
         self._app = app
         self._clock = clock
         self._definitions = definitions
         self._overrides: Overrides | None = None
         self.client = MemoryClient(clock)
         self.broker = MemoryBroker(
-            self.client, dispatcher.config.engine_settings(), clock, run_next=self._run_next
+            self.client,
+            # The store of a test has no replicas.
+            replace(self._config.engine_settings(), confirmed_replicas=0),
+            clock,
+            run_next=self._run_next,
         )
         self._schedule = Schedule(self.client.publications)
         self.runs: list[JobRun] = []
@@ -75,8 +81,11 @@ class Work:
         attempt: int,
         headers: BaseModel | Mapping[str, Any] | None,
         overrides: Overrides | None,
-    ) -> tuple[Outcome, Sequence[BaseException]]:
-        """Run one attempt at a message in no queue; return how it ended, and what it raised."""
+    ) -> tuple[Callable[[bytes | None], Any], Outcome, Sequence[BaseException]]:
+        """Run one attempt at a message in no queue.
+
+        Returns what reads its result, how it ended, and what it raised.
+        """
         self.check_open()
         if attempt < 1:
             raise ConfigurationError(f"Attempts count from 1; there is no attempt {attempt}.")
@@ -84,7 +93,8 @@ class Work:
             definition,
             message,
             headers=headers,
-            max_message_bytes=self._dispatcher.config.max_message_bytes,
+            max_message_bytes=self._config.max_message_bytes,
+            sealing=self._config.sealing,
         )
         delivery = Delivery(
             queue=definition.queue,
@@ -96,10 +106,10 @@ class Work:
             published_ms=to_milliseconds(self._clock.now()),
             attempt=attempt,
         )
-        execution = make_execution(
-            definition, self._injector(overrides), self._dispatcher.config.max_result_bytes
-        )
-        return await execution.run(delivery), execution.raised
+        execution = make_execution(definition, self._injector(overrides), self._config)
+        outcome = await execution.run(delivery)
+        read_result = result_reader(definition, self._config.sealing, delivery.job_id)
+        return read_result, outcome, execution.raised
 
     async def drain(
         self, duration: timedelta, overrides: Overrides | None, limit: int
@@ -174,7 +184,7 @@ class Work:
             self._definitions,
             injector,
             self._schedule,
-            self._dispatcher.config.max_result_bytes,
+            self._config,
         )
 
     def _injector(self, overrides: Overrides | None) -> Injector:

@@ -64,7 +64,9 @@ async def running_pool(
         async with Sender(broker) as sender, asyncio.TaskGroup() as tasks:
             pool = ConsumerPool(config, broker=broker)
             tasks.create_task(pool.run())
-            publishers = Publishers(sender, max_message_bytes=config.max_message_bytes)
+            publishers = Publishers(
+                sender, max_message_bytes=config.max_message_bytes, sealing=config.sealing
+            )
             try:
                 yield RunningPool(pool, broker, publishers)
             finally:

@@ -11,7 +11,13 @@ from importlib import import_module
 import pytest
 
 from redispatcher_fastapi.backoff import Reject, Retry, Snooze
-from redispatcher_fastapi.errors import JobFailedError, PublishUncertainError, RedispatcherError
+from redispatcher_fastapi.errors import (
+    JobFailedError,
+    NotReplicatedError,
+    PublishUncertainError,
+    RedispatcherError,
+    SealError,
+)
 from redispatcher_fastapi.message import EnvelopeError
 from redispatcher_fastapi.testing.report import EndlessRunError, FailedRunsError, RunReport
 
@@ -32,6 +38,8 @@ MADE_WITH_MORE: list[RedispatcherError] = [
     EnvelopeError("unreadable", reason="undecodable"),
     JobFailedError("dead", reason="failed", error="ValueError: no"),
     PublishUncertainError("perhaps", job_ids=("a", "b")),
+    NotReplicatedError("not yet", job_ids=("a",)),
+    SealError("forged", reason="bad_signature"),
     FailedRunsError([], RunReport()),
     EndlessRunError(5, RunReport()),
 ]

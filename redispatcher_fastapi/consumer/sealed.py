@@ -1,0 +1,42 @@
+"""Results on their way through a seal, if the configuration has one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redispatcher_fastapi.consumer.definition import ConsumerDefinition
+    from redispatcher_fastapi.sealing import Sealing
+
+
+def result_reader(
+    definition: ConsumerDefinition, sealing: Sealing | None, job_id: str
+) -> Callable[[bytes | None], Any]:
+    """Return what turns the stored result of one job into what ``process_message`` returned.
+
+    It raises ``ResultDecodingError``, or ``SealError`` for what was not sealed as it should be.
+    """
+    if sealing is None:
+        return definition.decode_result
+    return partial(_read, definition, sealing, job_id)
+
+
+def seal_result(
+    definition: ConsumerDefinition, sealing: Sealing, job_id: str, encoded: bytes | None
+) -> bytes | None:
+    """Return an encoded result as it is to be stored; raises what a cipher raises."""
+    if encoded is None and definition.returns_nothing:
+        return None
+    return sealing.seal_result(encoded, queue=definition.queue, job_id=job_id)
+
+
+def _read(
+    definition: ConsumerDefinition, sealing: Sealing, job_id: str, stored: bytes | None
+) -> Any:
+    if stored is None and definition.returns_nothing:
+        return None
+    opened = sealing.open_result(stored, queue=definition.queue, job_id=job_id)
+    return definition.decode_result(opened)
