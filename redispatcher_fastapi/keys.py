@@ -77,6 +77,11 @@ def wake_key(queue: str) -> str:
     return f"{queue_prefix(queue)}wake"
 
 
+def stats_key(queue: str) -> str:
+    """Return the hash of a queue's counters."""
+    return f"{queue_prefix(queue)}stats"
+
+
 def poke_key(queue: str, holder: str) -> str:
     """Return the list with which a process interrupts its own waiting."""
     return f"{queue_prefix(queue)}poke:{holder}"

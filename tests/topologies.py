@@ -163,3 +163,22 @@ def running_sentinel(directory: Path, master: RedisServer) -> Generator[RunningS
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start_replica(servers: RedisServers, master: RedisServer, **config: str) -> RedisServer:
+    """Start a replica of a server, and return once it has everything."""
+    with master.client() as admin:
+        admin.execute_command("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    replica = servers.start(config={**config, "replicaof": ("127.0.0.1", str(master.port))})
+    wait_until_blocking(lambda: offset_of(replica) == offset_of(master) >= 0)
+    return replica
+
+
+def offset_of(server: RedisServer) -> int:
+    """Return how far a server has come in the stream of a master's writes; -1 while it has none."""
+    with server.client() as admin:
+        replication = admin.execute_command("INFO", "replication")
+    if replication["role"] == "master":
+        return int(replication["master_repl_offset"])
+    is_linked = replication["master_link_status"] == "up"
+    return int(replication["slave_repl_offset"]) if is_linked else -1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,10 +21,13 @@ from redispatcher_fastapi.broker.clients import (
 from redispatcher_fastapi.broker.line import Line
 from redispatcher_fastapi.broker.memory import MemoryStore
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
-from redispatcher_fastapi.dsn import Dsn, parse_dsn
+from redispatcher_fastapi.dsn import Address, Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError
+from redispatcher_fastapi.keys import queue_prefix, stats_key
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from redispatcher_fastapi.broker.scripts import CommandClient
 
 logger = logging.getLogger("redispatcher.broker")
@@ -47,6 +51,7 @@ class Connections:
         self._worker: AsyncClient | None = None
         self._publisher_line: Line | None = None
         self._worker_line: Line | None = None
+        self._node_lines: dict[Address, Line] = {}
         self._foreign: Any = None
         self._is_cluster = dsn.kind == "cluster"
         if dsn.tls is not None and dsn.tls.cert_reqs == "none":
@@ -119,6 +124,43 @@ class Connections:
         """
         return self._make_client(block + self._command_timeout)
 
+    def check_holding(self) -> None:
+        """Check that :meth:`hold` can be used.
+
+        Raises:
+            ConfigurationError: these are the connections of the caller, or the store is in memory.
+        """
+        if self._foreign is not None or self._memory is not None:
+            raise ConfigurationError(
+                "confirmed_replicas needs the address of a Redis with replicas: neither memory:// "
+                "nor a client of your own can be asked for them."
+            )
+
+    @asynccontextmanager
+    async def hold(self, queue: str) -> AsyncGenerator[CommandClient, None]:
+        """Provide one connection to the master that has a queue; it follows no redirection.
+
+        Raises:
+            RedisError: it cannot be opened in time, or a cluster does not say to whom.
+        """
+        if not self._is_cluster:
+            line = self.publisher_line
+            assert isinstance(line, Line)
+            async with line.hold() as connection:
+                yield connection
+            return
+        cluster: Any = self.publisher
+        await cluster.initialize()
+        node = cluster.get_node_from_key(queue_prefix(queue))
+        try:
+            async with self._line_to(Address(node.host, node.port)).hold() as connection:
+                yield connection
+        except Exception:
+            # The slot may be elsewhere: let the client that follows redirections find out.
+            with suppress(*REDIS_ERRORS):
+                await cluster.execute_command("EXISTS", stats_key(queue))
+            raise
+
     def heartbeat(self, *, longest: timedelta | None = None) -> SyncClient:
         """Return a new synchronous client for a thread of its own, which closes it.
 
@@ -136,11 +178,13 @@ class Connections:
             self._worker,
             self._publisher_line,
             self._worker_line,
+            *self._node_lines.values(),
         ]
         if self._sentinel is not None:
             clients += self._sentinel.sentinels
         self._publisher = self._worker = self._sentinel = None
         self._publisher_line = self._worker_line = None
+        self._node_lines = {}
         for client in clients:
             if client is not None:
                 with suppress(*REDIS_ERRORS):
@@ -159,6 +203,19 @@ class Connections:
         client = self._make_client(None)
         assert isinstance(client, AsyncRedis)
         return Line(client, self._command_timeout)
+
+    def _line_to(self, address: Address) -> Line:
+        line = self._node_lines.get(address)
+        if line is None:
+            client = make_async_client(
+                replace(self._address(), kind="single", addresses=(address,)),
+                read_timeout=None,
+                connect_timeout=self._command_timeout,
+                sentinel=None,
+            )
+            assert isinstance(client, AsyncRedis)
+            line = self._node_lines[address] = Line(client, self._command_timeout)
+        return line
 
     def _make_client(self, read_timeout: timedelta | None) -> AsyncClient:
         if self._memory is not None:

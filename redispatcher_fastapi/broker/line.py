@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redispatcher_fastapi.broker.deadlines import Deadlines
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from datetime import timedelta
 
     from redis.asyncio import Redis
@@ -61,8 +62,11 @@ class Line:
                     packed = connection.pack_command(*args) if _pack is None else _pack(args)
                     await connection.send_packed_command(packed, check_health=False)
                     reply = await connection.read_response()
-                except ResponseError:
-                    self._idle.append(connection)
+                except ResponseError as error:
+                    if _is_demoted(error):
+                        await self._give_up(connection)
+                    else:
+                        self._idle.append(connection)
                     raise
                 except BaseException:
                     # Its reply may still come: nobody must take that for theirs.
@@ -72,6 +76,27 @@ class Line:
             raise RedisTimeoutError("There was no reply in time.") from None
         self._idle.append(connection)
         return reply
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncGenerator[HeldConnection, None]:
+        """Provide one connection for commands that belong together.
+
+        Raises:
+            RedisError: it cannot be opened in time.
+        """
+        try:
+            with self._deadlines.until(asyncio.get_running_loop().time() + self._timeout):
+                connection = await self._take()
+        except TimeoutError:
+            raise RedisTimeoutError("There was no connection in time.") from None
+        held = HeldConnection(connection, self._deadlines, self._timeout)
+        try:
+            yield held
+        finally:
+            if held.is_in_step:
+                self._idle.append(connection)
+            else:
+                await self._give_up(connection)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -89,3 +114,38 @@ class Line:
         with suppress(*REDIS_ERRORS):
             await connection.disconnect(nowait=True)
         await self._pool.release(connection)
+
+
+class HeldConnection:
+    """Runs commands like :class:`Line`, all of them over one connection."""
+
+    def __init__(self, connection: Any, deadlines: Deadlines, timeout: float) -> None:
+        self._connection = connection
+        self._deadlines = deadlines
+        self._timeout = timeout
+        #: Whether each reply has come that was asked for.
+        self.is_in_step = True
+
+    async def execute_command(self, *args: Any) -> Any:
+        """Send one command and return its reply, as :meth:`Line.execute_command` does."""
+        if not self.is_in_step:
+            raise RedisConnectionError("The connection broke, and with it what belongs together.")
+        self.is_in_step = False
+        connection = self._connection
+        try:
+            with self._deadlines.until(asyncio.get_running_loop().time() + self._timeout):
+                packed = connection.pack_command(*args) if _pack is None else _pack(args)
+                await connection.send_packed_command(packed, check_health=False)
+                reply = await connection.read_response()
+        except ResponseError as error:
+            self.is_in_step = not _is_demoted(error)
+            raise
+        except TimeoutError:
+            raise RedisTimeoutError("There was no reply in time.") from None
+        self.is_in_step = True
+        return reply
+
+
+def _is_demoted(error: ResponseError) -> bool:
+    """Return whether the server is a replica now: a new connection may lead to the master."""
+    return "READONLY " in str(error) or isinstance(error, ReadOnlyError)

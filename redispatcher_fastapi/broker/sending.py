@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from redis import Redis as SyncRedis
 
 from redispatcher_fastapi.broker.coalescing import Coalescer
+from redispatcher_fastapi.broker.confirming import Confirmation, Progress, confirmation_for
 from redispatcher_fastapi.broker.deadlines import Deadlines
 from redispatcher_fastapi.broker.publishing import MAX_BATCH, publish, queue_full
 from redispatcher_fastapi.broker.retrying import jittered_delay
@@ -19,13 +20,14 @@ from redispatcher_fastapi.errors import (
     BrokerMemoryError,
     BrokerUnavailableError,
     ConfigurationError,
+    NotReplicatedError,
     PublishError,
     PublishUncertainError,
     QueueFullError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from redis.asyncio import Redis
 
@@ -46,13 +48,21 @@ class DirectSender:
         settings: EngineSettings | None = None,
         clock: Clock | None = None,
         store: JobStore | None = None,
+        confirmation: Confirmation | None = None,
     ) -> None:
+        """``confirmation`` is needed where the settings demand ``confirmed_replicas``."""
         if isinstance(client, SyncRedis):
             raise ConfigurationError(
                 "Publishing needs an asynchronous client: use redis.asyncio.Redis, not redis.Redis."
             )
         self._client = client
         self._settings = settings or EngineSettings()
+        if self._settings.confirmed_replicas and confirmation is None:
+            raise ConfigurationError(
+                "confirmed_replicas needs connections of the library's own: give it the address of "
+                "Redis instead of a client."
+            )
+        self._confirmation = confirmation
         self._clock = clock or ServerClock()
         self._store = store
         self._deadlines = Deadlines()
@@ -101,36 +111,73 @@ class DirectSender:
         """Publish in one call, repeated with equal arguments until the loop's time is ``deadline``.
 
         Raises:
+            NotReplicatedError: the jobs exist, and fewer than ``confirmed_replicas`` have them.
             PublishUncertainError: there was no answer; some or all of the jobs may exist.
             QueueFullError: Redis has no memory left.
             PublishError: Redis refused for another reason.
         """
         attempt, reason = 0, "no reply"
+        progress = Progress()
         try:
             with self._deadlines.until(deadline):
                 while True:
                     try:
-                        answers = await publish(
-                            self._client,
-                            self._clock,
-                            queue,
-                            submissions,
-                            max_queue_length=self._settings.max_queue_length,
-                            room_needed=room_needed,
-                        )
-                        return _recognise_own(submissions, answers)
+                        if self._confirmation is None:
+                            call = self._publish(self._client, queue, submissions, room_needed)
+                            return _recognise_own(submissions, await call)
+                        async with self._confirmation.connection(queue) as connection:
+                            call = self._publish(connection, queue, submissions, room_needed)
+                            answers = await call
+                            await self._confirmation.wait(connection, queue, answers, progress)
+                            return _recognise_own(submissions, answers)
                     except BrokerUnavailableError as error:
-                        reason = str(error)
+                        reason, progress = str(error), Progress()
                     await asyncio.sleep(jittered_delay(attempt))
                     attempt += 1
         except TimeoutError:
+            if progress.answers:
+                raise self._not_replicated(queue, submissions, progress) from None
             raise self.uncertain(queue, submissions, reason) from None
-        except BrokerMemoryError as error:
-            raise QueueFullError(
-                f"Redis has no memory left for queue {queue!r}; nothing was published: {error}"
-            ) from error
         except BrokerError as error:
+            if attempt or progress.answers:
+                # An earlier try, whose answer was lost, may have published.
+                raise self.uncertain(queue, submissions, str(error)) from error
+            if isinstance(error, BrokerMemoryError):
+                raise QueueFullError(
+                    f"Redis has no memory left for queue {queue!r}; nothing was published: {error}"
+                ) from error
             raise PublishError(f"Redis refused to publish to {queue!r}: {error}") from error
+
+    def _publish(
+        self,
+        client: CommandClient,
+        queue: str,
+        submissions: Sequence[Submission],
+        room_needed: int | None,
+    ) -> Awaitable[list[bool | None]]:
+        return publish(
+            client,
+            self._clock,
+            queue,
+            submissions,
+            max_queue_length=self._settings.max_queue_length,
+            room_needed=room_needed,
+        )
+
+    def _not_replicated(
+        self, queue: str, submissions: Sequence[Submission], progress: Progress
+    ) -> NotReplicatedError:
+        seconds = self._settings.publish_timeout.total_seconds()
+        return NotReplicatedError(
+            f"{progress.confirmed} of {self._settings.confirmed_replicas} replicas confirmed the "
+            f"publish to {queue!r} within {seconds:g} s. The job exists on the master: publish "
+            "again with the same id to ask again, and look at its replicas.",
+            job_ids=tuple(
+                submission.job_id
+                for submission, answer in zip(submissions, progress.answers, strict=True)
+                if answer is not None
+            ),
+        )
 
     def uncertain(
         self, queue: str, submissions: Sequence[Submission], reason: str
@@ -169,6 +216,7 @@ class Sender:
             settings=broker.settings,
             clock=broker.clock,
             store=broker,
+            confirmation=confirmation_for(broker),
         )
         self._settings = broker.settings
         self._tasks = asyncio.TaskGroup()
@@ -204,18 +252,20 @@ class Sender:
     def _coalescer(self, queue: str) -> Coalescer[Submission, bool | PublishError]:
         # Each caller is told of its own job only, with an error of its own.
         async def flush(submissions: Sequence[Submission]) -> list[bool | PublishError]:
+            full = self._settings.max_queue_length
             try:
                 answers = await self._direct.send_batch(
                     queue, submissions, self._loop.time() + self._timeout
                 )
             except PublishUncertainError as error:
                 return [
-                    PublishUncertainError(str(error), job_ids=(each.job_id,))
+                    type(error)(str(error), job_ids=(each.job_id,))
+                    if each.job_id in error.job_ids
+                    else queue_full(queue, full)
                     for each in submissions
                 ]
             except PublishError as error:
                 return [type(error)(str(error)) for _ in submissions]
-            full = self._settings.max_queue_length
             return [queue_full(queue, full) if answer is None else answer for answer in answers]
 
         def expired(submission: Submission) -> PublishError:

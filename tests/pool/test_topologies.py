@@ -30,7 +30,13 @@ from redispatcher_fastapi.keys import queue_prefix
 from tests.leaks import find_leaks
 from tests.pool.running import PATIENCE, RunningPool, running_pool
 from tests.servers import CommandClient, RedisServer, RedisServers, find_redis_server, skip_or_fail
-from tests.topologies import cluster_dsn, running_sentinel, start_cluster, tls_server
+from tests.topologies import (
+    cluster_dsn,
+    offset_of,
+    running_sentinel,
+    start_cluster,
+    tls_server,
+)
 from tests.waiting import wait_until, wait_until_blocking
 
 pytestmark = pytest.mark.redis
@@ -192,14 +198,6 @@ class TestSentinel:
                 assert await scheduled.result(PATIENCE) == "due on attempt 1"
                 assert await started.result(PATIENCE) == 1
                 assert await done.state() is JobState.SUCCEEDED
-
-
-def offset_of(server: RedisServer) -> int:
-    """Return how far a server has come in the stream of a master's writes."""
-    with server.client() as admin:
-        replication = admin.execute_command("INFO", "replication")
-    offset = "slave_repl_offset" if replication["role"] == "slave" else "master_repl_offset"
-    return int(replication.get(offset, -1))
 
 
 @pytest.fixture(scope="module")
