@@ -141,10 +141,10 @@ class Settler:
         self._conclude(ended, verdicts)
 
     def _conclude(self, ended: Sequence[Ended], verdicts: str) -> None:
-        for (lane, delivery, _), verdict in zip(ended, verdicts, strict=True):
+        for (lane, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
             del lane.unsettled[delivery.sequence]
             if verdict != "1":
-                self._hooks.write_refused(delivery, lane.name, is_gone=verdict == "g")
+                self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
 
 
 def _take_batch(ended: deque[Ended]) -> list[Ended]:

@@ -1,0 +1,132 @@
+"""The methods a pool calls as things happen."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redispatcher_fastapi.broker.types import Delivery, Grace, Outcome, TakenBack
+    from redispatcher_fastapi.hooks.events import LoopBlock, Outage
+
+logger = logging.getLogger("redispatcher.pool")
+
+
+class PoolHooks:
+    """Called by a pool as things happen; override what you need.
+
+    The methods run on the event loop between jobs: they must not block. Only ``loop_blocked`` and
+    ``loop_freed`` are called in a thread of their own, the first one while the loop stands still.
+    What they raise is logged.
+    """
+
+    def job_started(self, delivery: Delivery, name: str) -> None:
+        """A handler is about to run."""
+
+    def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
+        """A handler ended; Redis has not been told yet."""
+
+    def job_parked(self, queue: str, job_id: str, reason: str) -> None:
+        """Redis has confirmed that a job is dead; it will not run again by itself."""
+
+    def write_refused(
+        self, delivery: Delivery, name: str, outcome: Outcome, *, is_gone: bool
+    ) -> None:
+        """Redis refused what became of a job, giving it back included.
+
+        The lease was taken and somebody else has the job, or (``is_gone``) it is unknown.
+        """
+
+    def lease_lost(self, queue: str, job_ids: list[str]) -> None:
+        """This process was given up on a queue; the jobs it ran there are cancelled."""
+
+    def job_taken_back(self, taken: TakenBack) -> None:
+        """A job was taken from a lost process."""
+
+    def job_isolated(self, taken: TakenBack) -> None:
+        """A job was lost so often that from now on it runs in a process that runs nothing else."""
+
+    def solo_run_started(self, delivery: Delivery, name: str) -> None:
+        """An isolated job is about to run, alone in this process."""
+
+    def leases_restarted(self, grace: Grace) -> None:
+        """All leases of a queue began anew: after an outage nobody could have renewed them."""
+
+    def claiming_failed(self, outage: Outage) -> None:
+        """The pool cannot claim; called at once, and then every half minute while that lasts."""
+
+    def claiming_resumed(self, outage: Outage) -> None:
+        """The pool can claim again."""
+
+    def loop_blocked(self, block: LoopBlock) -> None:
+        """The event loop has been blocked for half a lease, and still is; once for each block."""
+
+    def loop_freed(self, block: LoopBlock) -> None:
+        """The event loop goes on after a block of more than half a lease."""
+
+
+class GuardedHooks(PoolHooks):
+    """Calls other hooks, and keeps from the pool what they raise: no job is to suffer for it."""
+
+    def __init__(self, hooks: PoolHooks) -> None:
+        self._hooks = hooks
+
+    def job_started(self, delivery: Delivery, name: str) -> None:
+        try:
+            self._hooks.job_started(delivery, name)
+        except Exception:
+            _log_failure()
+
+    def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
+        try:
+            self._hooks.job_ended(delivery, name, outcome, seconds)
+        except Exception:
+            _log_failure()
+
+    def job_parked(self, queue: str, job_id: str, reason: str) -> None:
+        _call(self._hooks.job_parked, queue, job_id, reason)
+
+    def write_refused(
+        self, delivery: Delivery, name: str, outcome: Outcome, *, is_gone: bool
+    ) -> None:
+        _call(self._hooks.write_refused, delivery, name, outcome, is_gone=is_gone)
+
+    def lease_lost(self, queue: str, job_ids: list[str]) -> None:
+        _call(self._hooks.lease_lost, queue, job_ids)
+
+    def job_taken_back(self, taken: TakenBack) -> None:
+        _call(self._hooks.job_taken_back, taken)
+
+    def job_isolated(self, taken: TakenBack) -> None:
+        _call(self._hooks.job_isolated, taken)
+
+    def solo_run_started(self, delivery: Delivery, name: str) -> None:
+        _call(self._hooks.solo_run_started, delivery, name)
+
+    def leases_restarted(self, grace: Grace) -> None:
+        _call(self._hooks.leases_restarted, grace)
+
+    def claiming_failed(self, outage: Outage) -> None:
+        _call(self._hooks.claiming_failed, outage)
+
+    def claiming_resumed(self, outage: Outage) -> None:
+        _call(self._hooks.claiming_resumed, outage)
+
+    def loop_blocked(self, block: LoopBlock) -> None:
+        _call(self._hooks.loop_blocked, block)
+
+    def loop_freed(self, block: LoopBlock) -> None:
+        _call(self._hooks.loop_freed, block)
+
+
+def _call(hook: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    try:
+        hook(*arguments, **options)
+    except Exception:
+        _log_failure()
+
+
+def _log_failure() -> None:
+    logger.exception("A hook of the pool failed.")
