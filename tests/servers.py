@@ -89,6 +89,7 @@ class RedisServer:
     It keeps its address and its directory from start to start, so that clients find it again and an
     append-only file survives. ``config`` holds redis.conf directives, with a tuple for several
     arguments; ``is_durable`` writes every command to disk before it is answered, in ``directory``.
+    ``environment`` is what the process gets beside the environment of the test.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class RedisServer:
         config: Config | None = None,
         is_durable: bool = False,
         on_unix_socket: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
+        self._environment = {**os.environ, **(environment or {})}
         self._config: dict[str, str | tuple[str, ...]] = {"save": "", "appendonly": "no"}
         self._config |= config or {}
         if is_durable:
@@ -239,7 +242,11 @@ class RedisServer:
             arguments += (f"--{name}", *((value,) if isinstance(value, str) else value))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [program, *arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         try:
             with self.client(timeout=_ANSWERS_WITHIN) as client:

@@ -1,0 +1,1 @@
+"""Many jobs, many faults, and what must be true afterwards."""

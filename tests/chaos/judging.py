@@ -1,0 +1,289 @@
+"""What must be true after every run, whatever was done to it: the invariants of the suite.
+
+Each is named after the promise it keeps; a control that takes a protection away must break one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tests.chaos.fleet import Fleet, Member
+from tests.chaos.journal import Entry, Journal
+from tests.chaos.profiles import Profile
+from tests.chaos.report import Report
+from tests.chaos.traffic import Traffic
+from tests.chaos.workload import POISON, QUEUES
+from tests.leaks import find_leaks
+from tests.servers import CommandClient
+
+_MOST_STARTS = 5
+#: What a publish may take beyond its deadline on a machine that is busy with faults.
+_MARGIN = 3.0
+_PUBLISH_TIMEOUT = 5.0
+#: Sentinels of logs: an error that nobody expected.
+_UNEXPECTED = ("Traceback", "never retrieved", "A hook of the pool failed", "went wrong in the pool")
+
+_FINISHED = re.compile(
+    r"(?P<letter>[SCDscd])\d+,-?\d+,-?\d+(?:,\d+,\d+)?(?:,(?P<reason>[a-z_]+)\n.*)?(?:,r)?",
+    re.DOTALL,
+)
+
+
+@dataclass(slots=True)
+class Final:
+    """What Redis knows in the end."""
+
+    #: id -> ``succeeded``, ``dead``, ``cancelled`` or ``live``
+    states: dict[str, str]
+    #: id -> why it is dead
+    reasons: dict[str, str]
+    #: id -> which run's result was accepted
+    results: dict[str, str]
+    stats: Counter[str]
+    leaks: list[str]
+
+
+def read_final(client: CommandClient) -> Final:
+    """Read everything about the jobs of all queues."""
+    final = Final({}, {}, {}, Counter(), find_leaks(client))
+    letters = {"s": "succeeded", "c": "cancelled", "d": "dead"}
+    for queue in QUEUES:
+        prefix = f"rd:{{{queue}}}:"
+        records: Mapping[str, str] = client.execute_command("HGETALL", f"{prefix}jobs")
+        for job_id, record in records.items():
+            found = _FINISHED.fullmatch(record)
+            final.states[job_id] = letters[found["letter"].lower()] if found else "live"
+            if found and found["reason"]:
+                final.reasons[job_id] = found["reason"]
+        ids = list(records)
+        for start in range(0, len(ids), 1000):
+            some = ids[start : start + 1000]
+            values = client.execute_command("MGET", *(f"{prefix}result:{each}" for each in some))
+            for job_id, value in zip(some, values, strict=True):
+                if value is not None:
+                    final.results[job_id] = str(json.loads(value))
+        stats: Mapping[str, str] = client.execute_command("HGETALL", f"{prefix}stats")
+        final.stats.update({name: int(value) for name, value in stats.items()})
+    return final
+
+
+class Judge:
+    """Compares what Redis says with what happened, and puts what is wrong into a report."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        lease: timedelta,
+        *,
+        report: Report,
+        traffic: Traffic,
+        journal: Journal,
+        fleet: Fleet,
+    ) -> None:
+        self._profile = profile
+        self._lease = lease.total_seconds()
+        self._report = report
+        self._traffic = traffic
+        self._journal = journal
+        self._fleet = fleet
+
+    def judge(self, final: Final) -> None:
+        """Check everything that is true of all runs, then what this profile promises."""
+        self._judge_publishing(final)
+        self._judge_ends(final)
+        self._judge_starts(final)
+        self._judge_results(final)
+        self._judge_killers()
+        self._judge_restarts()
+        self._judge_processes()
+        for leak in final.leaks:
+            self._break("leaves-nothing", leak)
+        if "keeps-leases" in self._profile.promises and final.stats["lost"]:
+            self._break("keeps-leases", f"{final.stats['lost']} jobs were taken from live processes")
+        if "no-repeats" in self._profile.promises and self._report.repeated_effects:
+            self._break("no-repeats", f"{self._report.repeated_effects} jobs finished twice")
+
+    def _judge_publishing(self, final: Final) -> None:
+        traffic, report = self._traffic, self._report
+        report.published = len(traffic.jobs)
+        report.uncertain = len(traffic.uncertain)
+        report.refused_as_full = traffic.refused_as_full
+        report.longest_publish = traffic.longest
+        for error in traffic.errors:
+            self._break("publishers-get-typed-errors", error)
+        if traffic.longest > _PUBLISH_TIMEOUT + _MARGIN:
+            self._break("publishers-keep-deadlines", f"one took {traffic.longest:.1f} s")
+        if self._profile.forgets:
+            return
+        ids = traffic.jobs.keys() | traffic.uncertain
+        unknown = final.states.keys() - ids
+        if unknown and not traffic.refused_as_full:
+            # A bulk publish that is refused half-way leaves jobs that nobody was told of.
+            self._break("publishes-once", f"{len(unknown)} jobs that nobody published")
+        if final.stats["published"] != len(final.states):
+            self._break(
+                "publishes-once",
+                f"{final.stats['published']} publishes made {len(final.states)} jobs",
+            )
+
+    def _judge_ends(self, final: Final) -> None:
+        finished = self._journal.by_job("finished")
+        for job_id, published in self._traffic.jobs.items():
+            state = final.states.get(job_id)
+            if state is None:
+                if not self._profile.forgets:
+                    self._break("loses-nothing", f"{job_id} ({published.kind}) is unknown")
+                continue
+            if state == "live":
+                self._break("ends-everything", f"{job_id} ({published.kind}) never ended")
+                continue
+            if state == "succeeded" and job_id not in finished:
+                self._break("tells-the-truth", f"{job_id} succeeded without having finished")
+            expected = "dead" if published.kind in POISON else "succeeded"
+            if state != expected:
+                reason = final.reasons.get(job_id, "")
+                promise = "spares-innocents" if state == "dead" else "buries-poison"
+                self._break(promise, f"{job_id} ({published.kind}) is {state} {reason}")
+
+    def _judge_starts(self, final: Final) -> None:
+        stats, report = final.stats, self._report
+        starts = Counter(entry.job_id for entry in self._journal.entries("started"))
+        finishes = Counter(entry.job_id for entry in self._journal.entries("finished"))
+        report.starts = starts.total()
+        report.extra_starts = sum(count - 1 for count in starts.values())
+        report.repeated_effects = sum(count > 1 for count in finishes.values())
+        report.taken_back, report.retried = stats["lost"], stats["retried"]
+        report.released, report.graces = stats["released"], stats["graces"]
+        report.zombie_results_refused = stats["stale"]
+        if self._profile.forgets:
+            return
+        by_loss = sum(reason == "worker_lost" for reason in final.reasons.values())
+        ends = (
+            stats["succeeded"]
+            + (stats["died"] - by_loss)
+            + sum(stats[each] for each in ("retried", "snoozed", "released", "lost"))
+        )
+        if report.starts > ends:
+            self._break(
+                "accounts-for-starts", f"{report.starts} starts, but only {ends} deliveries ended"
+            )
+        terminal = sum(state != "live" for state in final.states.values())
+        if stats["succeeded"] + stats["died"] + stats["cancelled"] != terminal:
+            self._break(
+                "ends-once",
+                f"{stats['succeeded']} + {stats['died']} ends of {terminal} ended jobs",
+            )
+
+    def _judge_results(self, final: Final) -> None:
+        started = self._journal.by_job("started")
+        finished = self._journal.by_job("finished")
+        reported = self._reported_refusals()
+        killed = {member.pid for member in self._fleet.members if member.ended_for == "kill"}
+        crashed = {entry.pid for entry in self._journal.entries("crashing")}
+        for job_id, result in final.results.items():
+            accepted = next((each for each in started.get(job_id, ()) if each.run == result), None)
+            if accepted is None:
+                self._break("tells-the-truth", f"{job_id} has the result of no run: {result}")
+                continue
+            for other in started[job_id]:
+                if _is_later(other, accepted) and not self._profile.steps_clock:
+                    self._break(
+                        "refuses-zombies", f"{job_id}: {accepted} was accepted, {other} came later"
+                    )
+            for other in finished.get(job_id, ()):
+                is_silent = (job_id, other.pid) not in reported
+                if other.run != result and is_silent and other.pid not in killed | crashed:
+                    self._break("reports-zombies", f"{job_id}: nobody was told of {other}")
+
+    def _judge_killers(self) -> None:
+        starts = self._journal.by_job("started")
+        for job_id, published in self._traffic.jobs.items():
+            if published.kind != "crash":
+                continue
+            count = len(starts.get(job_id, ()))
+            self._report.most_starts_of_a_killer = max(
+                self._report.most_starts_of_a_killer, count
+            )
+            if count > _MOST_STARTS:
+                self._break("stops-killers", f"{job_id} was started {count} times")
+
+    def _judge_restarts(self) -> None:
+        """Measure how long what a killed process ran waited for its next start."""
+        if self._profile.forgets:
+            return
+        deaths = {
+            member.pid: member.ended_at
+            for member in self._fleet.members
+            if member.ended_for == "kill"
+        }
+        deaths |= {entry.pid: entry.at for entry in self._journal.entries("crashing")}
+        finished = {entry.run for entry in self._journal.entries("finished")}
+        for runs in self._journal.by_job("started").values():
+            for run, following in zip(runs, runs[1:], strict=False):
+                death = deaths.get(run.pid)
+                if death is not None and run.run not in finished:
+                    self._report.gaps_after_kill.append(round(following.at - death, 3))
+
+    def _judge_processes(self) -> None:
+        crashed = {entry.pid for entry in self._journal.entries("crashing")}
+        self._report.processes = len(self._fleet.members)
+        for member in self._fleet.members:
+            code = member.process.returncode
+            expected = -9 if member.pid in crashed or member.ended_for == "kill" else 0
+            if code != expected:
+                self._break(
+                    "pools-go-on",
+                    f"a process ended with {code}, not {expected}:\n{_tail(member)}",
+                )
+            log = member.log.read_text(encoding="utf-8", errors="replace")
+            for text in _UNEXPECTED:
+                if text in log and not _is_of_a_job(log, text):
+                    self._break("pools-go-on", f"a process logged {text!r}:\n{_tail(member)}")
+                    break
+
+    def _reported_refusals(self) -> set[tuple[str, int]]:
+        """Return which jobs' results were said to be refused, and by which processes."""
+        found: set[tuple[str, int]] = set()
+        for member in self._fleet.members:
+            for record in _records(member):
+                if record.get("event") == "job.refused":
+                    found.add((str(record["job_id"]), member.pid))
+        return found
+
+    def _break(self, promise: str, text: str) -> None:
+        self._report.break_promise(promise, text)
+
+
+def _is_later(other: Entry, accepted: Entry) -> bool:
+    """Tell whether a run was claimed, and began, after the one whose result was accepted."""
+    return other.at > accepted.at and _claimed_at(other.run) > _claimed_at(accepted.run)
+
+
+def _claimed_at(run: str) -> int:
+    return int(run.rpartition(",")[2].rstrip("*"))
+
+
+def _records(member: Member) -> list[dict[str, object]]:
+    records: list[dict[str, object]] = []
+    for line in member.log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("{"):
+            records.append(json.loads(line))
+    return records
+
+
+def _is_of_a_job(log: str, text: str) -> bool:
+    """Tell whether all lines with a text are about jobs that are to fail."""
+    return all(
+        '"event": "job.' in line for line in log.splitlines() if text in line
+    )
+
+
+def _tail(member: Member) -> str:
+    return "\n".join(
+        member.log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+    )[-3000:]

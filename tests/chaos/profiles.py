@@ -1,0 +1,96 @@
+"""Which jobs and which faults make up a run, and what it must not do beside what none may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.chaos.faults import FAULTS
+from tests.chaos.workload import Kind
+
+#: A promise that holds in some runs only; see :mod:`tests.chaos.judging`.
+Promise = Literal["keeps-leases", "no-repeats"]
+
+_QUICK: Mapping[Kind, int] = {"quick": 90, "flaky": 5, "raise": 5}
+_LONG: Mapping[Kind, int] = {"quick": 80, "long": 20}
+_ALL: Mapping[Kind, int] = {
+    "quick": 9_500,
+    "flaky": 200,
+    "long": 200,
+    "raise": 50,
+    "block": 40,
+    "crash": 10,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One kind of run.
+
+    ``mix`` are the shares of each kind of job; ``every`` is the mean time between two faults in
+    seconds. ``forgets`` says that Redis loses what it had acknowledged, ``clocks`` are the offsets
+    of the pools' clocks.
+    """
+
+    faults: tuple[str, ...] = ()
+    mix: Mapping[Kind, int]
+    jobs: int = 400
+    seconds: float = 6.0
+    every: float = 1.5
+    workers: int = 2
+    promises: tuple[Promise, ...] = ()
+    forgets: bool = False
+    is_persistent: bool = True
+    steps_clock: bool = False
+    clocks: tuple[str, ...] = ()
+
+
+def _alone(fault: str, *promises: Promise, every: float = 1.5, **more: bool) -> Profile:
+    return Profile(faults=(fault,), mix=_QUICK, every=every, promises=promises, **more)
+
+
+ALONE: Mapping[str, Profile] = {
+    "kill": _alone("kill", every=2.0),
+    "stop": _alone("stop", every=4.0),
+    "term": _alone("term", "keeps-leases", "no-repeats", every=2.5),
+    "crash": Profile(mix={"quick": 196, "crash": 4}, jobs=200, workers=2),
+    "long": Profile(mix=_LONG, jobs=200, promises=("keeps-leases", "no-repeats")),
+    "block": Profile(
+        mix={"quick": 96, "block": 4}, jobs=150, promises=("keeps-leases", "no-repeats")
+    ),
+    "redis-kill": _alone("redis-kill", "keeps-leases", "no-repeats"),
+    "redis-wedge": _alone("redis-wedge", "keeps-leases", "no-repeats", every=4.0),
+    "flush-all": _alone("flush-all", every=2.0, forgets=True),
+    "script-flush": _alone("script-flush", "keeps-leases", "no-repeats"),
+    "out-of-memory": _alone("out-of-memory", "keeps-leases", "no-repeats", every=2.5),
+    "read-only": _alone("read-only", "keeps-leases", "no-repeats", every=2.5),
+    "reset": _alone("reset", "keeps-leases", "no-repeats", every=0.7),
+    "delay": _alone("delay", "keeps-leases", "no-repeats", every=2.0),
+    "half-open": _alone("half-open", "keeps-leases", "no-repeats", every=4.0),
+    "cut-replies": _alone("cut-replies", "keeps-leases", "no-repeats", every=0.5),
+    "worker-clock": Profile(
+        mix=_QUICK, clocks=("+6h", "-4h"), promises=("keeps-leases", "no-repeats")
+    ),
+    "step-clock": _alone("step-clock", "keeps-leases", "no-repeats", steps_clock=True),
+}
+"""Each fault by itself; those that jobs bring about are named after their kind."""
+
+MIXED = Profile(
+    faults=tuple(sorted(FAULTS.keys() - {"flush-all"})),
+    mix=_ALL,
+    jobs=10_000,
+    seconds=40.0,
+    every=1.5,
+    workers=4,
+    steps_clock=True,
+    clocks=("+0", "+5h", "-3h"),
+)
+"""All faults but the one that Redis cannot forget without losing jobs."""
+
+PROFILES: Mapping[str, Profile] = {
+    **ALONE,
+    "mixed": MIXED,
+    # What the controls need beside these: a Redis that keeps nothing when it is killed.
+    "redis-kill-without-file": Profile(faults=("redis-kill",), mix=_QUICK, is_persistent=False),
+}

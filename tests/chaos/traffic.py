@@ -1,0 +1,153 @@
+"""Publishes as an application would, and keeps what it was told about each job."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from redispatcher_fastapi import Job, Publisher, PublishUncertainError, QueueFullError, Redispatcher
+from tests.chaos.profiles import Profile
+from tests.chaos.workload import POISON, Errand, Kind, Work, make_work
+
+_Publish = Callable[[str | None], Awaitable[Job[str]]]
+
+_CALLERS = 25
+_ERRANDS = 0.1
+_BULK = 0.1
+_BULK_SIZE = 10
+_DELAYED = 0.1
+_PAUSE_WHEN_FULL = 0.05
+
+
+@dataclass(slots=True)
+class Published:
+    """A job whose publish was acknowledged."""
+
+    kind: Kind
+    queue: str
+    at: float
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What came of publishing."""
+
+    jobs: dict[str, Published] = field(default_factory=dict[str, Published])
+    #: Ids of publishes that raised that the outcome is unknown; each was repeated until known.
+    uncertain: set[str] = field(default_factory=set[str])
+    refused_as_full: int = 0
+    longest: float = 0.0
+    #: Whatever else a publish raised.
+    errors: list[str] = field(default_factory=list[str])
+
+
+class Callers:
+    """A number of concurrent callers that publish a profile's jobs over its time."""
+
+    def __init__(
+        self, dispatcher: Redispatcher, profile: Profile, lease: timedelta, chance: random.Random
+    ) -> None:
+        self._work: Publisher[Work] = dispatcher.publisher(Work)
+        self._errands: Publisher[Errand] = dispatcher.publisher(Errand)
+        self._profile = profile
+        self._lease = lease
+        self._chance = chance
+        self.traffic = Traffic()
+
+    async def run(self) -> None:
+        """Publish all."""
+        kinds = _kinds(self._profile.mix, self._profile.jobs, self._chance)
+        begun = time.monotonic()
+        places = iter(enumerate(kinds))
+
+        async def call() -> None:
+            for number, kind in places:
+                due = begun + self._profile.seconds * number / len(kinds)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                await self._publish(kind)
+
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(_CALLERS):
+                callers.create_task(call())
+
+    async def _publish(self, kind: Kind) -> None:
+        if kind == "quick" and self._chance.random() < _ERRANDS:
+            message = Errand.Message(seconds=self._chance.uniform(0.0, 0.03))
+            await self._insist(kind, lambda job_id: self._errands.publish(message, id=job_id))
+            return
+        work = make_work(kind, self._lease, self._chance)
+        if kind == "quick" and self._chance.random() < _BULK:
+            await self._publish_many(work)
+            return
+        delay = None
+        if self._chance.random() < _DELAYED:
+            delay = timedelta(seconds=self._chance.uniform(0.0, 1.5))
+        await self._insist(kind, lambda job_id: self._work.publish(work, id=job_id, delay=delay))
+
+    async def _insist(self, kind: Kind, publish: _Publish) -> None:
+        """Do what the documentation advises until there is an answer: repeat with the same id."""
+        job_id: str | None = None
+        while True:
+            begun = time.monotonic()
+            try:
+                job = await publish(job_id)
+            except PublishUncertainError as error:
+                (job_id,) = error.job_ids
+                self.traffic.uncertain.add(job_id)
+            except QueueFullError:
+                self.traffic.refused_as_full += 1
+                await asyncio.sleep(_PAUSE_WHEN_FULL)
+            except Exception as error:
+                self.traffic.errors.append(repr(error))
+                return
+            else:
+                self._note(kind, job)
+                return
+            finally:
+                self._note_time(begun)
+
+    async def _publish_many(self, message: Work.Message) -> None:
+        begun = time.monotonic()
+        try:
+            jobs = await self._work.publish_many([message] * _BULK_SIZE)
+        except PublishUncertainError as error:
+            self.traffic.uncertain.update(error.job_ids)
+            for job_id in error.job_ids:
+                await self._insist_on("quick", message, job_id)
+        except QueueFullError:
+            self.traffic.refused_as_full += 1
+        except Exception as error:
+            self.traffic.errors.append(repr(error))
+        else:
+            self._note_time(begun)
+            for job in jobs:
+                self._note("quick", job)
+
+    async def _insist_on(self, kind: Kind, message: Work.Message, job_id: str) -> None:
+        await self._insist(kind, lambda again: self._work.publish(message, id=again or job_id))
+
+    def _note(self, kind: Kind, job: Job[str]) -> None:
+        self.traffic.jobs[job.id] = Published(kind, job.queue, time.monotonic())
+
+    def _note_time(self, begun: float) -> None:
+        self.traffic.longest = max(self.traffic.longest, time.monotonic() - begun)
+
+
+def _kinds(mix: Mapping[Kind, int], count: int, chance: random.Random) -> list[Kind]:
+    """Return ``count`` kinds in these shares, in random order; none of the mix is left out."""
+    total = sum(mix.values())
+    kinds: list[Kind] = []
+    for kind, share in mix.items():
+        kinds += [kind] * max(1, round(count * share / total))
+    # What harms most comes early: there must be time left to recover.
+    harmful = [kind for kind in kinds if kind in POISON or kind in {"long", "block"}]
+    harmless = [kind for kind in kinds if kind not in harmful]
+    chance.shuffle(harmless)
+    last = max(1, int(0.7 * len(kinds)))
+    for kind in harmful:
+        harmless.insert(chance.randrange(last), kind)
+    return harmless

@@ -1,0 +1,127 @@
+"""``python -m tests.chaos.worker``: ``redispatcher pool`` that tells which deliveries it runs.
+
+``CHAOS_WITHOUT`` names a protection that it is to lack: what must then go wrong is part of the
+suite.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from hashlib import sha1
+from typing import Any, Literal
+
+from redispatcher_fastapi.broker import scripts
+from redispatcher_fastapi.broker.scripts import Script
+from redispatcher_fastapi.broker.working import WorkerBroker
+from redispatcher_fastapi.cli import main
+from redispatcher_fastapi.hooks import LoggingHooks
+from redispatcher_fastapi.pool.heartbeat import Heartbeat
+from tests.chaos.journal import note
+from tests.chaos.workload import current_run
+
+Protection = Literal["fence", "dedupe", "renewal", "grace", "isolation", "release"]
+
+_FENCE = "local function owns(delivery, token) return delivery == token end"
+
+
+def replace(owner: object, name: str, by: object) -> None:
+    """Replace a part of the library, in this process alone."""
+    assert hasattr(owner, name)
+    setattr(owner, name, by)
+
+
+def rewrite(script: Script, line: str, by: str) -> None:
+    """Replace one line of a script, in this process alone."""
+    assert script.source.count(line) == 1, f"{script.name} has changed: {line!r}"
+    script.source = script.source.replace(line, by)
+    script.digest = sha1(script.source.encode(), usedforsecurity=False).hexdigest()
+
+
+def remove_fence() -> None:
+    """Accept what anybody says of a job."""
+    for script in (scripts.ACK, scripts.FAIL, scripts.RELEASE):
+        rewrite(script, _FENCE, "local function owns() return true end")
+
+
+def remove_renewal() -> None:
+    """Never renew a lease."""
+    replace(Heartbeat, "start", lambda _: None)
+
+
+def remove_grace() -> None:
+    """Take a server that was away for a process that was."""
+    line = "if now < seen or now - seen > lease / 2 then"
+    rewrite(scripts.UPKEEP, line, "if false then")
+    rewrite(scripts.RENEW, line, "if false then")
+
+
+def remove_isolation() -> None:
+    """Let the number of losses alone decide, whoever was to blame."""
+    rewrite(
+        scripts.UPKEEP,
+        "local is_dead = solo >= SOLO_LOSSES or losses >= LOSSES",
+        "local is_dead = losses >= 3",
+    )
+
+
+def remove_dedupe() -> None:
+    """Take every publish for the first of its id; in the process that publishes."""
+    rewrite(
+        scripts.PUBLISH,
+        "if call('HSETNX', jobs, ARGV[5], stamp .. ARGV[6]) == 0 then return '0' end",
+        "call('HSET', jobs, ARGV[5], stamp .. ARGV[6])",
+    )
+    rewrite(scripts.PUBLISH, "local is_known = known[index] or taken[id]", "local is_known = false")
+
+
+def remove_release() -> None:
+    """Hand nothing back when it is told to stop."""
+
+    async def release(self: WorkerBroker, queue: str, holder: str, deliveries: Any) -> int:
+        return len(deliveries)
+
+    replace(WorkerBroker, "release", release)
+
+
+PROTECTIONS: Mapping[Protection, Callable[[], None]] = {
+    "fence": remove_fence,
+    "dedupe": remove_dedupe,
+    "renewal": remove_renewal,
+    "grace": remove_grace,
+    "isolation": remove_isolation,
+    "release": remove_release,
+}
+
+
+def note_runs() -> None:
+    """Tell the handlers which delivery they run."""
+    job_started = LoggingHooks.job_started
+
+    def started(self: LoggingHooks, delivery: Any, name: str) -> None:
+        current_run.set(f"{delivery.holder}/{delivery.token}")
+        job_started(self, delivery, name)
+
+    replace(LoggingHooks, "job_started", started)
+
+
+def note_when_ready() -> None:
+    """Note the first answer to a claim: from then on this process takes jobs."""
+    claim = WorkerBroker.claim
+
+    async def first_claim(self: WorkerBroker, wants: Any) -> Any:
+        claimed = await claim(self, wants)
+        if not claimed.unleased:
+            replace(WorkerBroker, "claim", claim)
+            note("ready")
+        return claimed
+
+    replace(WorkerBroker, "claim", first_claim)
+
+
+if __name__ == "__main__":
+    if without := os.environ.get("CHAOS_WITHOUT"):
+        PROTECTIONS[without]()  # type: ignore[index]  # a wrong name ends the process
+    note_runs()
+    note_when_ready()
+    main()

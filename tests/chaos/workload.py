@@ -1,0 +1,103 @@
+"""Jobs of all kinds, the consumers that run them, and the configuration of their pools."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Literal
+
+from redispatcher_fastapi import (
+    BaseConsumer,
+    ConsumerConfig,
+    Fixed,
+    JobContext,
+    RedispatcherConfig,
+    RetryPolicy,
+)
+from tests.chaos.journal import note
+
+Kind = Literal["quick", "long", "block", "flaky", "raise", "crash"]
+
+#: How a job of each kind ends, whatever befalls the processes that run it.
+POISON: frozenset[Kind] = frozenset({"raise", "crash"})
+#: How long these take, in leases.
+_LEASES: Mapping[Kind, float] = {"long": 1.6, "block": 1.3}
+
+#: The delivery that runs: what :mod:`tests.chaos.worker` takes from the pool's hook.
+current_run: ContextVar[str] = ContextVar("current_run")
+
+
+class Work(BaseConsumer):
+    """Returns which delivery of the job it was."""
+
+    QUEUE = "work"
+    RETRY = RetryPolicy(max_attempts=3, backoff=Fixed(timedelta(milliseconds=150)))
+
+    class Message(BaseConsumer.Message):
+        kind: Kind
+        seconds: float
+
+    async def process_message(self, message: Message, context: JobContext) -> str:
+        run = current_run.get()
+        note("started", context.id, run)
+        match message.kind:
+            case "block":
+                time.sleep(message.seconds)  # noqa: ASYNC251  # the mistake that is to do no harm
+            case "crash":
+                await asyncio.sleep(message.seconds)
+                note("crashing", context.id, run)
+                os.kill(os.getpid(), signal.SIGKILL)
+            case _:
+                await asyncio.sleep(message.seconds)
+        if message.kind == "raise" or (message.kind == "flaky" and context.attempt < 3):
+            raise ValueError("not this time")
+        note("finished", context.id, run)
+        return run
+
+
+class Errand(BaseConsumer):
+    """Does the same in a thread."""
+
+    QUEUE = "errand"
+    RETRY = Work.RETRY
+
+    class Message(BaseConsumer.Message):
+        seconds: float
+
+    def process_message(self, message: Message, context: JobContext) -> str:
+        run = current_run.get()
+        note("started", context.id, run)
+        time.sleep(message.seconds)
+        note("finished", context.id, run)
+        return run
+
+
+QUEUES = (Work.QUEUE, Errand.QUEUE)
+
+
+def make_work(kind: Kind, lease: timedelta, chance: random.Random) -> Work.Message:
+    """Return a job of one kind that takes as long as its kind does."""
+    leases = _LEASES.get(kind)
+    seconds = chance.uniform(0.0, 0.03) if leases is None else leases * lease.total_seconds()
+    return Work.Message(kind=kind, seconds=seconds)
+
+
+def make_config(environment: Mapping[str, str]) -> RedispatcherConfig:
+    """Return the configuration of a pool; the DSN is read by the library itself."""
+    return RedispatcherConfig(
+        consumers=[
+            ConsumerConfig(consumer_class=Work, count=10),
+            ConsumerConfig(consumer_class=Errand, count=4),
+        ],
+        lease=timedelta(seconds=float(environment["CHAOS_LEASE"])),
+        grace_period=timedelta(seconds=float(environment["CHAOS_GRACE"])),
+        # Every job must still be known when it is judged.
+        finished_max_count=1_000_000,
+        finished_max_age=timedelta(hours=48),
+    )
