@@ -176,9 +176,16 @@ class Run:
         )
         async with Connections(parse_dsn(server.dsn)) as connections:
             broker = WorkerBroker(connections, settings, ServerClock())
-            while (await broker.upkeep(QUEUES)).has_more:
-                pass
-            await broker.upkeep(QUEUES)
+
+            async def is_done() -> bool:
+                kept = await broker.upkeep(QUEUES)
+                return not kept.has_more and kept.next_end is None
+
+            await wait_until(is_done, timeout=5 * LEASE)
+            # The last process that takes its leave takes along what belongs to all.
+            holders = dict.fromkeys(QUEUES, "last")
+            await broker.renew(holders)
+            await broker.depart(holders)
         with server.client() as client:
             for key in find_leftovers(client):
                 if client.execute_command("PTTL", key) == -1:

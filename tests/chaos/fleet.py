@@ -98,6 +98,7 @@ class Fleet:
         self._clocks = clocks
         self._chance = chance
         self.members: list[Member] = []
+        self._begun = 0
         self._is_closing = False
 
     @asynccontextmanager
@@ -151,13 +152,13 @@ class Fleet:
             await member.process.wait()
 
     async def _begin(self) -> Member:
-        number = len(self.members) + 1
-        log = self._folder / f"pool-{number}.log"
+        self._begun += 1
+        log = self._folder / f"pool-{self._begun}.log"
         environment = {**os.environ, **self._environment, "PYTHONPATH": str(ROOT)}
         if self._clocks:
             environment |= {
                 "LD_PRELOAD": str(self._preload),
-                "FAKETIME": self._clocks[number % len(self._clocks)],
+                "FAKETIME": self._clocks[self._begun % len(self._clocks)],
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
         with log.open("wb") as file:
