@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from redispatcher_fastapi.errors import BrokerAccessError, BrokerError, BrokerUnavailableError
 
@@ -22,6 +22,14 @@ _MAX_DELAY = 2.0
 _REFUSED_DELAY = 30.0
 
 
+class Watch(Protocol):
+    """Is told what becomes of each try, and then says itself that Redis is away."""
+
+    def answered(self) -> None: ...
+
+    def failed(self, error: BrokerError) -> None: ...
+
+
 def jittered_delay(attempt: int) -> float:
     """Return seconds to wait before repetition ``attempt`` (from 0): full jitter, capped at 2 s."""
     longest = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** min(attempt, 10))
@@ -29,7 +37,11 @@ def jittered_delay(attempt: int) -> float:
 
 
 async def repeat_until_answered(
-    call: Callable[[], Awaitable[AnswerT]], what: str, *, stop: asyncio.Event | None = None
+    call: Callable[[], Awaitable[AnswerT]],
+    what: str,
+    *,
+    stop: asyncio.Event | None = None,
+    watch: Watch | None = None,
 ) -> AnswerT:
     """Return the answer of an idempotent call, repeating it for as long as Redis gives none.
 
@@ -42,9 +54,13 @@ async def repeat_until_answered(
         except BrokerError as error:
             if stop is not None and stop.is_set():
                 raise
-            delay = _note_failure(error, what, attempt)
+            if watch is not None:
+                watch.failed(error)
+            delay = _note_failure(error, what, attempt, is_watched=watch is not None)
         else:
-            if attempt:
+            if watch is not None:
+                watch.answered()
+            elif attempt:
                 logger.info("Redis answers again.")
             return answer
         attempt += 1
@@ -56,14 +72,15 @@ async def repeat_until_answered(
                     await stop.wait()
 
 
-def _note_failure(error: BrokerError, what: str, attempt: int) -> float:
+def _note_failure(error: BrokerError, what: str, attempt: int, *, is_watched: bool) -> float:
     """Log a failure, though not each repetition of it; return the seconds to wait."""
     if isinstance(error, BrokerUnavailableError):
-        if attempt % 30 == 0:
+        if attempt % 30 == 0 and not is_watched:
             logger.warning("Cannot %s, repeating: %s", what, error)
         return jittered_delay(attempt)
     if isinstance(error, BrokerAccessError):
         logger.error("Redis refuses to %s, repeating in %d s: %s", what, _REFUSED_DELAY, error)
         return _REFUSED_DELAY
-    logger.error("Redis failed to %s, repeating in %d s.", what, _MAX_DELAY, exc_info=error)
+    if attempt % 30 == 0:
+        logger.error("Redis failed to %s, repeating.", what, exc_info=error)
     return _MAX_DELAY

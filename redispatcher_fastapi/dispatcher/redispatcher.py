@@ -21,14 +21,14 @@ from redispatcher_fastapi.broker.sending import DirectSender, Sender
 from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.dispatcher.standalone import is_standalone
 from redispatcher_fastapi.dispatcher.supervision import supervised_pool, watched_server
-from redispatcher_fastapi.errors import ConfigurationError
+from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.inspector import Inspector
-from redispatcher_fastapi.pool import ConsumerPool
+from redispatcher_fastapi.pool import ConsumerPool, PoolHealth
 from redispatcher_fastapi.publisher import STATE_KEY, C, Publisher, Publishers, not_running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from fastapi import FastAPI
 
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
 _STOP_MARGIN = timedelta(seconds=12)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
     """What there is while the lifespan of one application runs, in one event loop."""
 
     publishers: Publishers
     inspector: Inspector
+    #: Returns the pool inside the application, where there is one.
+    pool: Callable[[], ConsumerPool] | None = None
 
 
 class Redispatcher:
@@ -83,6 +85,19 @@ class Redispatcher:
         """
         return self._find_running().inspector
 
+    @property
+    def pool_health(self) -> PoolHealth | None:
+        """How the pool inside the application does; ``None`` where none runs.
+
+        It is cheap, and any thread may ask. A pool that crashed is ``stopped`` until there is a new
+        one.
+        """
+        try:
+            pool = self._find_running().pool
+        except NotRunningError:
+            return None
+        return None if pool is None else pool().health
+
     @asynccontextmanager
     async def lifespan(self, app: FastAPI | None = None) -> AsyncGenerator[dict[str, Any], None]:
         """Run the dispatcher for an application, or for a program that has none.
@@ -112,14 +127,15 @@ class Redispatcher:
             if app is not None:
                 self._attach(app)
                 stack.callback(self._detach, app)
-            self._running[key] = _Running(publishers, Inspector(broker))
+            running = self._running[key] = _Running(publishers, Inspector(broker))
             # Removed last of all that uses it: the jobs of a pool that stops still publish.
             stack.callback(self._running.pop, key)
             # The pool of a process of its own checks the server itself.
             if self._stand_in is None and not is_standalone():
                 await stack.enter_async_context(watched_server(broker.connections))
             if self.run_pool and self._stand_in is None and not is_standalone():
-                await stack.enter_async_context(self._pool(broker, Injector(app, state)))
+                pool = self._pool(broker, Injector(app, state))
+                running.pool = await stack.enter_async_context(pool)
             yield state
 
     @contextmanager
@@ -165,7 +181,9 @@ class Redispatcher:
         """The event loops in which a lifespan runs now, and for which application."""
         return [(loop, app) for loop, app in [*self._running] if loop is not None]
 
-    def _pool(self, broker: Broker, injector: Injector) -> AbstractAsyncContextManager[None]:
+    def _pool(
+        self, broker: Broker, injector: Injector
+    ) -> AbstractAsyncContextManager[Callable[[], ConsumerPool]]:
         for consumer in self.config.consumers:
             # A mistake ends the start-up, and not each start of the pool.
             injector.plan(definition_of(consumer.consumer_class))

@@ -7,7 +7,7 @@ import random
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -39,6 +39,9 @@ class Pool(Protocol):
     async def stop(self) -> None: ...
 
 
+PoolT = TypeVar("PoolT", bound=Pool)
+
+
 @asynccontextmanager
 async def open_tasks() -> AsyncGenerator[TaskGroup, None]:
     """Provide a task group from which an exception of the body comes out as it is.
@@ -68,17 +71,18 @@ async def watched_server(connections: Connections) -> AsyncGenerator[None, None]
 
 @asynccontextmanager
 async def supervised_pool(
-    make_pool: Callable[[], Pool], *, stop_within: timedelta, restart: Backoff = _RESTART
-) -> AsyncGenerator[None, None]:
+    make_pool: Callable[[], PoolT], *, stop_within: timedelta, restart: Backoff = _RESTART
+) -> AsyncGenerator[Callable[[], PoolT], None]:
     """Run a pool meanwhile, and a new one whenever it crashes; stop it in an orderly way.
 
+    Provides what returns the pool that runs, or the one that crashed last until there is a new one.
     A pool that cannot even be made is refused here, before anything starts.
     """
     supervisor = _Supervisor(make_pool, restart)
     async with open_tasks() as tasks:
         tasks.start_soon(supervisor.run)
         try:
-            yield
+            yield lambda: supervisor.pool
         finally:
             tasks.cancel_scope.deadline = anyio.current_time() + stop_within.total_seconds()
             await supervisor.stop()
@@ -86,11 +90,11 @@ async def supervised_pool(
         logger.error("The pool did not stop within %s; its jobs will be taken over.", stop_within)
 
 
-class _Supervisor:
-    def __init__(self, make_pool: Callable[[], Pool], restart: Backoff) -> None:
+class _Supervisor(Generic[PoolT]):
+    def __init__(self, make_pool: Callable[[], PoolT], restart: Backoff) -> None:
         self._make_pool = make_pool
         self._restart = restart
-        self._pool = make_pool()
+        self.pool = make_pool()
         self._stopping = anyio.Event()
 
     async def run(self) -> None:
@@ -98,7 +102,7 @@ class _Supervisor:
         while True:
             started = anyio.current_time()
             try:
-                await self._pool.run()
+                await self.pool.run()
                 return
             except Exception:
                 if self._stopping.is_set():
@@ -115,11 +119,11 @@ class _Supervisor:
             with anyio.move_on_after(delay):
                 await self._stopping.wait()
                 return
-            self._pool = self._make_pool()
+            self.pool = self._make_pool()
 
     async def stop(self) -> None:
         self._stopping.set()
-        await self._pool.stop()
+        await self.pool.stop()
 
 
 async def _report_server(connections: Connections) -> None:

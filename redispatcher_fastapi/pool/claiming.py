@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from redispatcher_fastapi.broker.connection import Connections
-    from redispatcher_fastapi.broker.types import Claimed, Delivery
+    from redispatcher_fastapi.broker.types import Claimed, Delivery, Grace, Renewed
     from redispatcher_fastapi.broker.working import WorkerBroker
+    from redispatcher_fastapi.pool.contact import Contact
     from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.pool.solo import SoloTurn
 
@@ -45,6 +46,10 @@ class Runner(Protocol):
         """Take a new identity, as the old one has lost its lease."""
         ...
 
+    def note_grace(self, grace: Grace) -> None:
+        """Take in that the leases of a queue began anew."""
+        ...
+
     def note_drained(self, claimer: Claimer) -> None:
         """Take in that a claim found nothing."""
         ...
@@ -58,12 +63,15 @@ class Claimer:
         broker: WorkerBroker,
         connections: Connections,
         lanes: Sequence[Lane],
+        contact: Contact,
         *,
         runner: Runner,
         quiet: asyncio.Event,
     ) -> None:
         self._broker = broker
         self._lanes = {lane.queue: lane for lane in lanes}
+        self.contact = contact
+        self._watch = contact.watch("claim")
         self._runner = runner
         self._quiet = quiet
         self._news = asyncio.Event()
@@ -109,9 +117,11 @@ class Claimer:
                 self._runner.note_drained(self)
             await self._wait(claimed)
 
-    def apply_renewal(self, holders: Mapping[str, str], answers: Mapping[str, int | None]) -> None:
+    def apply_renewal(self, holders: Mapping[str, str], renewed: Renewed) -> None:
         """Take in what Redis answered to a renewal under these holders."""
-        for queue, held in answers.items():
+        for grace in renewed.graces:
+            self._runner.note_grace(grace)
+        for queue, held in renewed.held.items():
             lane = self._lanes[queue]
             if lane.holder != holders[queue]:
                 continue
@@ -151,7 +161,7 @@ class Claimer:
             self._next_sequence += want.count
             wants.append(want)
         claimed = await repeat_until_answered(
-            lambda: self._broker.claim(wants), "claim jobs", stop=self._quiet
+            lambda: self._broker.claim(wants), "claim jobs", stop=self._quiet, watch=self._watch
         )
         got = dict.fromkeys(self._lanes, 0)
         for delivery in claimed.deliveries:
@@ -172,6 +182,7 @@ class Claimer:
             lambda: self._broker.claim_solo(want, is_empty=is_empty, turn=solo.length),
             "claim a job that must run alone",
             stop=self._quiet,
+            watch=self._watch,
         )
         if answer == "turn":
             solo.take_turn(queue, self._loop.time())
@@ -183,7 +194,9 @@ class Claimer:
 
     async def _wait(self, claimed: Claimed) -> None:
         """Sleep until there is news, or something falls due."""
-        await self._waker.want([lane.queue for lane in self._lanes_to_fill()])
+        lanes = self._lanes_to_fill()
+        self.contact.expect_claims(is_expected=bool(lanes))
+        await self._waker.want([lane.queue for lane in lanes])
         seconds = None if claimed.wait is None else claimed.wait.total_seconds() + _TIMER_SLACK
         if claimed.has_solo or self._runner.solo.queue is not None:
             seconds = min(seconds or _SOLO_SECONDS, _SOLO_SECONDS)
@@ -193,7 +206,7 @@ class Claimer:
 
     async def _renew(self, queues: Iterable[str]) -> None:
         holders = {queue: self._lanes[queue].holder for queue in queues}
-        answers = await repeat_until_answered(
-            lambda: self._broker.renew(holders), "renew leases", stop=self._quiet
+        renewed = await repeat_until_answered(
+            lambda: self._broker.renew(holders), "renew leases", stop=self._quiet, watch=self._watch
         )
-        self.apply_renewal(holders, answers.held)
+        self.apply_renewal(holders, renewed)

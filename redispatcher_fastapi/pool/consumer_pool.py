@@ -22,8 +22,10 @@ from redispatcher_fastapi.errors import (
     ConfigurationError,
 )
 from redispatcher_fastapi.execution import Execution
-from redispatcher_fastapi.hooks import LoggingHooks
+from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.injection import Injector
+from redispatcher_fastapi.pool.contact import Contact
+from redispatcher_fastapi.pool.health import PoolHealth, PoolState, QueueHealth
 from redispatcher_fastapi.pool.lanes import Lane
 from redispatcher_fastapi.pool.process import run_process
 from redispatcher_fastapi.pool.worker import Worker
@@ -84,6 +86,7 @@ class ConsumerPool:
                 "There is nothing to run: list your consumers in "
                 "RedispatcherConfig(consumers=[...])."
             )
+        self._contact = Contact([each.queue for each in self._slots], GuardedHooks(self._hooks))
         self._worker: Worker | None = None
         self._is_stopping = False
         self._is_stopping_now = False
@@ -98,6 +101,27 @@ class ConsumerPool:
     def running(self) -> int:
         """How many jobs run in this process now."""
         return 0 if self._worker is None else self._worker.running
+
+    @property
+    def state(self) -> PoolState:
+        """Where the pool is in its life; any thread may ask."""
+        if self._stopped.is_set():
+            return PoolState.STOPPED
+        if self._is_stopping:
+            return PoolState.STOPPING
+        return PoolState.STARTING if self._worker is None else PoolState.RUNNING
+
+    @property
+    def health(self) -> PoolHealth:
+        """How the pool does; cheap, and any thread may ask."""
+        worker = self._worker
+        return PoolHealth(
+            state=self.state,
+            lease=self._config.lease,
+            running=self.running,
+            loop_lag=None if worker is None or self._stopped.is_set() else worker.loop_lag,
+            queues=self._unclaimed_queues() if worker is None else worker.queue_health(),
+        )
 
     def start(self, *, burst: bool = False) -> None:
         """Run until SIGTERM or SIGINT, stop gracefully and return; a second one stops at once.
@@ -163,8 +187,7 @@ class ConsumerPool:
             try:
                 warnings = await check_server(connections)
             except BrokerUnavailableError as error:
-                if attempt % 30 == 0:
-                    logger.warning("Redis cannot be reached, trying again: %s", error)
+                self._contact.failed("connect", error)
                 await asyncio.sleep(jittered_delay(attempt))
                 attempt += 1
             except BrokerAccessError:
@@ -172,10 +195,28 @@ class ConsumerPool:
             except BrokerError as error:
                 raise ConfigurationError(f"Redis cannot be used as configured: {error}") from error
             else:
+                self._contact.answered("connect")
                 for warning in warnings:
                     logger.warning(warning)
                 return Broker(connections, self._config.engine_settings())
         return None
+
+    def _unclaimed_queues(self) -> tuple[QueueHealth, ...]:
+        return tuple(
+            QueueHealth(
+                queue=queue,
+                slots=slots,
+                running=0,
+                can_claim=False,
+                last_claim_at=None,
+                since_last_claim=None,
+                redis_latency=None,
+                unanswered_for=self._contact.unanswered_for,
+                reason=self._contact.problem,
+                oldest_unacknowledged=None,
+            )
+            for queue, slots in self.slots.items()
+        )
 
     async def _make_injector(self, broker: Broker, stack: AsyncExitStack) -> Injector:
         """Return what resolves dependencies without an app: consumers can still publish."""

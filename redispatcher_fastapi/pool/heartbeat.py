@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.retrying import jittered_delay
@@ -11,12 +12,11 @@ from redispatcher_fastapi.errors import BrokerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import timedelta
 
     from redispatcher_fastapi.broker.connection import Connections
+    from redispatcher_fastapi.broker.types import Renewed
     from redispatcher_fastapi.broker.working import WorkerBroker
-
-logger = logging.getLogger("redispatcher.pool")
+    from redispatcher_fastapi.pool.contact import Contact
 
 
 class Heartbeat:
@@ -29,17 +29,21 @@ class Heartbeat:
         interval: timedelta,
         *,
         holders: Callable[[], Mapping[str, str]],
-        renewed: Callable[[Mapping[str, str], Mapping[str, int | None]], None],
+        renewed: Callable[[Mapping[str, str], Renewed], None],
+        contact: Contact,
+        changed: Callable[[], None],
     ) -> None:
-        """``holders`` and ``renewed`` are called in the thread: the first before each renewal, for
-        queue and holder; the second after it, with what the renewal was asked and what Redis
-        answered.
+        """``holders``, ``renewed`` and ``changed`` are called in the thread: the first before each
+        renewal, for queue and holder; the second after it, with what the renewal was asked and what
+        Redis answered; the third when ``contact`` has something to report.
         """
         self._connections = connections
         self._broker = broker
         self._interval = interval
         self._holders = holders
         self._renewed = renewed
+        self._contact = contact
+        self._changed = changed
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="redispatcher-heartbeat", daemon=True
@@ -61,16 +65,20 @@ class Heartbeat:
             delay = interval
             while not self._stop.wait(delay):
                 holders = dict(self._holders())
+                asked = time.monotonic()
                 try:
                     answers = self._broker.renew_blocking(client, holders)
                 except BrokerError as error:
-                    if failures == 0:
-                        logger.warning("Cannot renew leases, repeating: %s", error)
+                    self._contact.note_failure("renew", error)
+                    self._changed()
                     # With a short lease, the usual pauses between tries would cost it.
                     delay = min(jittered_delay(failures), interval)
                     failures += 1
                 else:
                     delay, failures = interval, 0
-                    self._renewed(holders, answers.held)
+                    latency = timedelta(seconds=time.monotonic() - asked)
+                    if self._contact.note_answer("renew", latency):
+                        self._changed()
+                    self._renewed(holders, answers)
         finally:
             client.close()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.retrying import repeat_until_answered
-from redispatcher_fastapi.broker.types import Released, Succeeded
+from redispatcher_fastapi.broker.types import Died, Released, Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from redispatcher_fastapi.broker.types import Delivery, Died, Outcome, Retried, Snoozed
+    from redispatcher_fastapi.broker.types import Delivery, Outcome, Retried, Snoozed
     from redispatcher_fastapi.broker.working import WorkerBroker
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.pool.lanes import Lane
@@ -24,6 +26,28 @@ _MAX_BATCH_BYTES = 4 * 1024 * 1024
 Ended = tuple["Lane", "Delivery", "Outcome"]
 #: Queue and holder: what one call to Redis can name, and what one shard of a cluster answers for.
 Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What ended under one identity and was not confirmed; times are monotonic seconds."""
+
+    ended: deque[Ended] = field(default_factory=deque[Ended])
+    #: When what waits first ended, and when the first of what is under way did.
+    since: float = 0.0
+    under_way_since: float | None = None
+
+    def add(self, ended: Ended) -> None:
+        if not self.ended:
+            self.since = time.monotonic()
+        self.ended.append(ended)
+
+    @property
+    def oldest(self) -> float | None:
+        """Since when the first of all has been waiting."""
+        if self.under_way_since is not None:
+            return self.under_way_since
+        return self.since if self.ended else None
 
 
 class Settler:
@@ -38,7 +62,7 @@ class Settler:
         self._broker = broker
         self._hooks = hooks
         self._settled = settled
-        self._ended: dict[Key, deque[Ended]] = {}
+        self._waiting: dict[Key, _Waiting] = {}
         self._under_way: set[Key] = set()
         self._news = asyncio.Event()
         self._is_closing = False
@@ -47,11 +71,20 @@ class Settler:
         """Take over a job whose handler ended."""
         lane.unsettled[delivery.sequence] = delivery
         key = (delivery.queue, delivery.holder)
-        ended = self._ended.get(key)
-        if ended is None:
-            ended = self._ended[key] = deque()
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = _Waiting()
             self._news.set()
-        ended.append((lane, delivery, outcome))
+        waiting.add((lane, delivery, outcome))
+
+    def longest_wait(self, queue: str) -> float | None:
+        """Return for how many seconds an outcome has waited for Redis; any thread may ask.
+
+        It is that of the oldest, or a round trip more; ``None`` without any.
+        """
+        waits = [each.oldest for key, each in [*self._waiting.items()] if key[0] == queue]
+        oldest = min((each for each in waits if each is not None), default=None)
+        return None if oldest is None else time.monotonic() - oldest
 
     def close(self) -> None:
         """Let :meth:`run` return once everything is settled."""
@@ -61,26 +94,29 @@ class Settler:
     async def run(self) -> None:
         """Settle until closed."""
         async with asyncio.TaskGroup() as tasks:
-            while not (self._is_closing and not self._ended):
+            while not (self._is_closing and not self._waiting):
                 await self._news.wait()
                 self._news.clear()
-                for key in self._ended.keys() - self._under_way:
+                for key in self._waiting.keys() - self._under_way:
                     self._under_way.add(key)
                     tasks.create_task(self._settle_queue(key))
 
     async def settle_rest(self, queues: Collection[str]) -> None:
         """Settle what is left of some queues after :meth:`run` was cut short."""
-        for key in list(self._ended):
+        for key in list(self._waiting):
             if key[0] in queues:
                 await self._settle_queue(key)
 
     async def _settle_queue(self, key: Key) -> None:
-        ended = self._ended[key]
+        waiting = self._waiting[key]
         try:
-            while ended:
-                await self._settle(key, _take_batch(ended))
+            while waiting.ended:
+                waiting.under_way_since = waiting.since
+                batch = _take_batch(waiting.ended)
+                await self._settle(key, batch)
+                waiting.under_way_since = None
                 self._settled()
-            del self._ended[key]
+            del self._waiting[key]
         finally:
             self._under_way.discard(key)
             self._news.set()
@@ -128,6 +164,9 @@ class Settler:
             f"settle failed jobs of {queue}",
         )
         self._conclude(ended, verdicts)
+        for (_, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
+            if verdict == "1" and isinstance(outcome, Died):
+                self._hooks.job_parked(queue, delivery.job_id, outcome.reason)
 
     async def _release(
         self, queue: str, holder: str, ended: Sequence[tuple[Lane, Delivery, Released]]

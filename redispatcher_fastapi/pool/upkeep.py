@@ -11,6 +11,7 @@ from redispatcher_fastapi.broker.retrying import repeat_until_answered
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from redispatcher_fastapi.broker.retrying import Watch
     from redispatcher_fastapi.broker.working import WorkerBroker
     from redispatcher_fastapi.hooks import PoolHooks
 
@@ -19,7 +20,12 @@ _SHORTEST = 0.05
 
 
 async def keep_up(
-    broker: WorkerBroker, queues: Sequence[str], hooks: PoolHooks, *, woken: Callable[[], None]
+    broker: WorkerBroker,
+    queues: Sequence[str],
+    hooks: PoolHooks,
+    *,
+    watch: Watch,
+    woken: Callable[[], None],
 ) -> None:
     """Look after the queues every few seconds, and at the moment a lease ends, until cancelled.
 
@@ -27,9 +33,17 @@ async def keep_up(
     very process that lost them.
     """
     while True:
-        kept = await repeat_until_answered(lambda: broker.upkeep(queues), "look after the queues")
+        kept = await repeat_until_answered(
+            lambda: broker.upkeep(queues), "look after the queues", watch=watch
+        )
+        for grace in kept.graces:
+            hooks.leases_restarted(grace)
         for job in kept.taken:
             hooks.job_taken_back(job)
+            if job.is_isolated:
+                hooks.job_isolated(job)
+            elif job.is_dead:
+                hooks.job_parked(job.queue, job.job_id, "worker_lost")
         if kept.taken:
             woken()
         # Spread out, so that many pools do not all come at once.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -14,18 +15,20 @@ from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.hooks import GuardedHooks
 from redispatcher_fastapi.pool.claiming import Claimer
+from redispatcher_fastapi.pool.contact import Contact
+from redispatcher_fastapi.pool.health import QueueHealth
 from redispatcher_fastapi.pool.heartbeat import Heartbeat
 from redispatcher_fastapi.pool.lanes import Lane, Run
+from redispatcher_fastapi.pool.loop_watch import LoopWatch
 from redispatcher_fastapi.pool.settling import Settler
 from redispatcher_fastapi.pool.solo import SoloTurn
 from redispatcher_fastapi.pool.upkeep import keep_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import Callable, Iterable, Sequence
 
     from redispatcher_fastapi.broker.broker import Broker
-    from redispatcher_fastapi.broker.types import Delivery, Outcome
+    from redispatcher_fastapi.broker.types import Delivery, Grace, Outcome
     from redispatcher_fastapi.hooks import PoolHooks
 
 logger = logging.getLogger("redispatcher.pool")
@@ -55,7 +58,14 @@ class Worker:
         # One lost shard of a cluster must not take the queues of the others with it.
         groups = [[lane] for lane in lanes] if broker.connections.is_cluster else [lanes]
         self._claimers = [
-            Claimer(self._broker, broker.connections, group, runner=self, quiet=self._quiet)
+            Claimer(
+                self._broker,
+                broker.connections,
+                group,
+                Contact([lane.queue for lane in group], self._hooks),
+                runner=self,
+                quiet=self._quiet,
+            )
             for group in groups
         ]
         self._claimer_of = {
@@ -67,15 +77,32 @@ class Worker:
                 self._broker,
                 broker.settings.lease / _RENEWALS_PER_LEASE,
                 holders=claimer.holders,
-                renewed=partial(self._renewed_in_thread, claimer.apply_renewal),
+                renewed=partial(self._call_from_thread, claimer.apply_renewal),
+                contact=claimer.contact,
+                changed=partial(self._call_from_thread, claimer.contact.report),
             )
             for claimer in self._claimers
         ]
+        self._loop_watch = LoopWatch(
+            self._loop,
+            limit=broker.settings.lease / 2,
+            find_run=self._find_run,
+            hooks=self._hooks,
+        )
 
     @property
     def running(self) -> int:
         """How many handlers run, those included that do not heed their cancellation."""
         return len(self._tasks)
+
+    @property
+    def loop_lag(self) -> timedelta:
+        """How late the event loop does what is due; any thread may ask."""
+        return self._loop_watch.lag
+
+    def queue_health(self) -> tuple[QueueHealth, ...]:
+        """Return how each queue does; any thread may ask."""
+        return tuple(self._health_of(lane) for lane in self._lanes)
 
     @property
     def is_empty(self) -> bool:
@@ -108,13 +135,20 @@ class Worker:
         try:
             for heartbeat in self._heartbeats:
                 heartbeat.start()
+            self._loop_watch.start()
             async with asyncio.TaskGroup() as actors:
                 settling = actors.create_task(self._settler.run())
                 helpers = [
                     actors.create_task(helper)
                     for claimer in self._claimers
                     for helper in (
-                        keep_up(self._broker, claimer.queues, self._hooks, woken=claimer.wake),
+                        keep_up(
+                            self._broker,
+                            claimer.queues,
+                            self._hooks,
+                            watch=claimer.contact.watch("upkeep"),
+                            woken=claimer.wake,
+                        ),
                         claimer.wait_for_tokens(),
                     )
                 ]
@@ -131,6 +165,7 @@ class Worker:
                 await self._cancel_rest()
                 await asyncio.gather(*map(self._depart, self._claimers))
             finally:
+                self._loop_watch.stop()
                 for heartbeat in self._heartbeats:
                     heartbeat.stop()
 
@@ -155,6 +190,10 @@ class Worker:
         for run in lost:
             run.cancel("lost")
 
+    def note_grace(self, grace: Grace) -> None:
+        """Take in that the leases of a queue began anew."""
+        self._hooks.leases_restarted(grace)
+
     @property
     def _is_busy(self) -> bool:
         return bool(self._tasks) or any(lane.unsettled for lane in self._lanes)
@@ -172,6 +211,8 @@ class Worker:
         outcome: Outcome | None = Released()
         started = perf_counter()
         try:
+            if self.solo.running is delivery:
+                self._hooks.solo_run_started(delivery, lane.name)
             self._hooks.job_started(delivery, lane.name)
             try:
                 outcome = await lane.execution.run(delivery)
@@ -265,14 +306,33 @@ class Worker:
         except (BrokerError, TimeoutError) as error:
             logger.warning("Could not take leave of Redis, the leases end by themselves: %s", error)
 
-    def _renewed_in_thread(
-        self,
-        apply: Callable[[Mapping[str, str], Mapping[str, int | None]], None],
-        holders: Mapping[str, str],
-        answers: Mapping[str, int | None],
-    ) -> None:
+    def _find_run(self, task: asyncio.Task[object]) -> tuple[Lane, Run] | None:
+        """Return what a task runs; the thread that watches the loop asks."""
+        for lane in self._lanes:
+            for run in [*lane.runs.values()]:  # a copy, made at once
+                if run.task is task:
+                    return lane, run
+        return None
+
+    def _health_of(self, lane: Lane) -> QueueHealth:
+        contact = self._claimer_of[lane.queue].contact
+        problem, waiting = contact.problem, self._settler.longest_wait(lane.queue)
+        return QueueHealth(
+            queue=lane.queue,
+            slots=lane.slots,
+            running=len(lane.runs),
+            can_claim=problem is None,
+            last_claim_at=contact.last_claim_at,
+            since_last_claim=contact.since_last_claim,
+            redis_latency=contact.latency,
+            unanswered_for=contact.unanswered_for,
+            reason=problem,
+            oldest_unacknowledged=None if waiting is None else timedelta(seconds=waiting),
+        )
+
+    def _call_from_thread(self, callback: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed already
-            self._loop.call_soon_threadsafe(apply, holders, answers)
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
