@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from redispatcher_fastapi.broker.scripts import as_bytes, as_text
 from redispatcher_fastapi.clock import from_milliseconds
 from redispatcher_fastapi.job import Attempt, JobRecord, JobState
+from redispatcher_fastapi.sealing import without_signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,14 +140,19 @@ def _parse_finished(record: bytes) -> _Finished | None:
 
 
 def _split_envelope(envelope: bytes) -> tuple[bytes, Mapping[str, Any] | None]:
-    """Return the body as it was published, and the headers; all there is if it is no envelope."""
+    """Return the body as it was published, and the headers.
+
+    All there is, if it is no envelope, or an encrypted one.
+    """
     try:
         fields: Any = json.loads(envelope)
     except (ValueError, RecursionError):
         return envelope, None
     if not _is_object(fields) or "body" not in fields or not _is_object(fields.get("headers", {})):
         return envelope, None
-    return _raw_body(envelope) or json.dumps(fields["body"]).encode(), fields.get("headers", {})
+    return _raw_body(without_signature(envelope)) or json.dumps(
+        fields["body"]
+    ).encode(), fields.get("headers", {})
 
 
 def _raw_body(envelope: bytes) -> bytes | None:
