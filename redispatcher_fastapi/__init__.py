@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.inspector import Inspector, JobPage
     from redispatcher_fastapi.job import Attempt, Job, JobContext, JobRecord, JobState
     from redispatcher_fastapi.keys import InvalidNameError
-    from redispatcher_fastapi.pool import ConsumerPool
+    from redispatcher_fastapi.pool import ConsumerPool, PoolHealth, PoolState, QueueHealth
     from redispatcher_fastapi.publisher import Publisher
     from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
 
@@ -73,10 +73,13 @@ __all__ = [
     "MessageTooLargeError",
     "NotReplicatedError",
     "NotRunningError",
+    "PoolHealth",
+    "PoolState",
     "PublishError",
     "PublishUncertainError",
     "Publisher",
     "QueueFullError",
+    "QueueHealth",
     "Redispatcher",
     "RedispatcherConfig",
     "RedispatcherError",
@@ -124,10 +127,13 @@ _MODULES = {
     "MessageTooLargeError": "errors",
     "NotReplicatedError": "errors",
     "NotRunningError": "errors",
+    "PoolHealth": "pool",
+    "PoolState": "pool",
     "PublishError": "errors",
     "PublishUncertainError": "errors",
     "Publisher": "publisher",
     "QueueFullError": "errors",
+    "QueueHealth": "pool",
     "Redispatcher": "dispatcher",
     "RedispatcherConfig": "config",
     "RedispatcherError": "errors",

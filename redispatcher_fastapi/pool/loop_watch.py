@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
@@ -84,8 +83,10 @@ class LoopWatch:
         if asked_at is None:
             self._note_answer(overslept if is_frozen else 0.0)
             self._asked_at = now
-            with suppress(RuntimeError):  # the loop is closed already
+            try:
                 self._loop.call_soon_threadsafe(self._answer)
+            except RuntimeError:  # the loop is closed
+                self.stop()
         elif self._block is None and now - asked_at > self._limit:
             self._block = self._describe(now - asked_at, is_frozen=is_frozen)
             self._hooks.loop_blocked(self._block)

@@ -1,0 +1,158 @@
+"""Each event of a pool is a hook and a log record, as docs/reference.md lists them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from redispatcher_fastapi.broker.types import (
+    AttemptError,
+    Delivery,
+    Died,
+    Grace,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    TakenBack,
+)
+from redispatcher_fastapi.hooks import (
+    GuardedHooks,
+    LoggingHooks,
+    LoopBlock,
+    Outage,
+    PoolHooks,
+)
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+_, _, TABLE = PAGE.partition("\n| event | level | when | fields | hook |\n|---|---|---|---|---|\n")
+ROWS = [line.strip("| ").split(" | ") for line in TABLE.partition("\n\n")[0].splitlines()]
+
+SECOND = timedelta(seconds=1)
+DELIVERY = Delivery("letters", "a", "holder", 1, "1,1", b"", 0, losses=3)
+ERROR = AttemptError("ValueError: no")
+OUTAGE = Outage(("letters", "parcels"), "Redis did not answer a claim: no", 2 * SECOND)
+BLOCK = LoopBlock(2 * SECOND, "  File ...", name="Send", queue="letters", job_id="a")
+
+EVENTS: dict[str, Callable[[PoolHooks], None]] = {
+    "job.started": lambda hooks: hooks.job_started(DELIVERY, "Send"),
+    "job.succeeded": lambda hooks: hooks.job_ended(DELIVERY, "Send", Succeeded(), 0.1),
+    "job.retried": lambda hooks: hooks.job_ended(DELIVERY, "Send", Retried(SECOND, ERROR), 0.1),
+    "job.snoozed": lambda hooks: hooks.job_ended(DELIVERY, "Send", Snoozed(SECOND), 0.1),
+    "job.dead": lambda hooks: hooks.job_ended(DELIVERY, "Send", Died("failed", ERROR), 0.1),
+    "job.released": lambda hooks: hooks.job_ended(DELIVERY, "Send", Released(), 0.1),
+    "job.parked": lambda hooks: hooks.job_parked("letters", "a", "failed"),
+    "job.refused": lambda hooks: hooks.write_refused(DELIVERY, "Send", Succeeded(), is_gone=False),
+    "job.taken_back": lambda hooks: hooks.job_taken_back(TakenBack("letters", "a", 1, False)),
+    "job.isolated": lambda hooks: hooks.job_isolated(TakenBack("letters", "a", 3, False, True)),
+    "job.solo_started": lambda hooks: hooks.solo_run_started(DELIVERY, "Send"),
+    "pool.given_up": lambda hooks: hooks.lease_lost("letters", ["a"]),
+    "pool.grace": lambda hooks: hooks.leases_restarted(Grace("letters", 2, 90 * SECOND)),
+    "pool.cannot_claim": lambda hooks: hooks.claiming_failed(OUTAGE),
+    "pool.can_claim": lambda hooks: hooks.claiming_resumed(OUTAGE),
+    "pool.loop_blocked": lambda hooks: hooks.loop_blocked(BLOCK),
+    "pool.loop_freed": lambda hooks: hooks.loop_freed(BLOCK),
+}
+METHODS = [name for name, _ in inspect.getmembers(PoolHooks, inspect.isfunction)]
+
+EMPTY = vars(logging.makeLogRecord({}))
+
+
+def record_of(event: str, caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
+    with caplog.at_level(logging.DEBUG, "redispatcher"):
+        EVENTS[event](LoggingHooks())
+    (record,) = caplog.records
+    return record
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in EMPTY}
+
+
+def names_in(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+def test_the_events_are_those_that_are_listed() -> None:
+    assert [row[0].strip("`") for row in ROWS] == list(EVENTS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0].strip("`") for row in ROWS])
+def test_a_log_record_has_the_level_and_the_fields_that_are_listed(
+    row: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    event, level, _, fields, _ = row
+
+    record = record_of(event.strip("`"), caplog)
+
+    assert record.levelname.lower() == level
+    assert set(fields_of(record)) - {"event", "message", "asctime"} == names_in(fields)
+    assert vars(record)["event"] == event.strip("`")
+
+
+def test_every_hook_is_listed() -> None:
+    assert set().union(*(names_in(row[4]) for row in ROWS)) == set(METHODS)
+
+
+def test_every_hook_is_passed_on_and_guarded(caplog: pytest.LogCaptureFixture) -> None:
+    called: list[str] = []
+
+    def record_and_raise(name: str) -> Callable[..., None]:
+        def hook(*_: object, **__: object) -> None:
+            called.append(name)
+            raise RuntimeError("a mistake of the user's")
+
+        return hook
+
+    hooks = PoolHooks()
+    for name in METHODS:
+        setattr(hooks, name, record_and_raise(name))
+    for tell in EVENTS.values():
+        tell(GuardedHooks(hooks))
+
+    assert set(called) == set(METHODS)
+    assert caplog.text.count("A hook of the pool failed.") == len(EVENTS)
+
+
+def test_a_death_by_loss_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    LoggingHooks().job_taken_back(TakenBack("letters", "a", 5, is_dead=True))
+
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "is dead (worker_lost)" in record.getMessage()
+
+
+@pytest.mark.parametrize(("is_gone", "reason"), [(False, "stale"), (True, "gone")])
+def test_a_refused_write_says_what_was_refused_and_why(
+    caplog: pytest.LogCaptureFixture, is_gone: bool, reason: str
+) -> None:
+    LoggingHooks().write_refused(DELIVERY, "Send", Released(), is_gone=is_gone)
+
+    (record,) = caplog.records
+    assert "What became of Send a (released) was refused" in record.getMessage()
+    assert fields_of(record)["reason"] == reason
+
+
+def test_a_clock_that_was_set_back_is_told_from_an_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    LoggingHooks().leases_restarted(Grace("letters", 2, -90 * SECOND))
+
+    (record,) = caplog.records
+    assert "the clock of Redis was set back by 90.0 s" in record.getMessage()
+    assert (fields_of(record)["reason"], fields_of(record)["gap_seconds"]) == (
+        "clock_set_back",
+        -90.0,
+    )
+
+
+def test_a_block_that_is_no_handlers_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    LoggingHooks().loop_blocked(LoopBlock(SECOND, "  here", task="task poll (poll)"))
+
+    assert "not by a handler's own task, but by task poll (poll)" in caplog.text
