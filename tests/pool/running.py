@@ -12,6 +12,7 @@ from redispatcher_fastapi import BaseConsumer, ConsumerConfig, ConsumerPool, Red
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.sending import Sender
+from redispatcher_fastapi.hooks import PoolHooks
 from redispatcher_fastapi.job import Job
 from redispatcher_fastapi.publisher import C, Publisher, Publishers
 
@@ -55,14 +56,17 @@ def _grandchildren() -> list[type[BaseConsumer]]:
 
 @asynccontextmanager
 async def running_pool(
-    dsn: str, *consumers: type[BaseConsumer] | ConsumerConfig, **options: Any
+    dsn: str,
+    *consumers: type[BaseConsumer] | ConsumerConfig,
+    hooks: PoolHooks | None = None,
+    **options: Any,
 ) -> AsyncGenerator[RunningPool, None]:
     """Run a pool for the length of a block, and stop it gracefully at its end."""
     config = RedispatcherConfig(redis_dsn=dsn, consumers=list(consumers), **options)
     async with Connections(config.dsn) as connections:
         broker = Broker(connections, config.engine_settings())
         async with Sender(broker) as sender, asyncio.TaskGroup() as tasks:
-            pool = ConsumerPool(config, broker=broker)
+            pool = ConsumerPool(config, broker=broker, hooks=hooks)
             tasks.create_task(pool.run())
             publishers = Publishers(
                 sender, max_message_bytes=config.max_message_bytes, sealing=config.sealing
