@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -82,6 +83,24 @@ async def test_a_result_is_kept_for_its_time(engine: Engine) -> None:
 
     assert result == b'{"answer":42}'
     assert 3500 < await engine.redis.ttl(f"rd:{{{QUEUE}}}:result:a") <= 3600
+
+
+@pytest.mark.parametrize("is_refused_first", [True, False])
+async def test_a_refused_run_does_not_take_the_result_of_the_accepted_one_along(
+    engine: Engine, is_refused_first: bool
+) -> None:
+    process = await engine.process()
+    await engine.publish("a")
+    delivery = await process.claim_one()
+    refused = replace(delivery, token="9,9")
+    ended = [(refused, Succeeded(b"2")), (delivery, Succeeded(b"1"))]
+    if not is_refused_first:
+        ended.reverse()
+
+    answer = await process.broker.acknowledge(QUEUE, process.holder, 1, ended)
+
+    assert answer == ("s1" if is_refused_first else "1s")
+    assert await engine.broker.wait_for_result(QUEUE, "a", timedelta(seconds=5)) == b"1"
 
 
 async def test_a_retried_job_waits_and_counts_its_attempts(engine: Engine) -> None:

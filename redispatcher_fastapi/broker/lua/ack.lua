@@ -20,15 +20,17 @@ if before[1] == request then return before[2] end
 local count, ids = tonumber(ARGV[8]), {}
 for index = 1, count do ids[index] = ARGV[3 * index + 6] end
 local deliveries = call('HMGET', held, unpack(ids))
-local answers, owned, times, results = {}, {}, {}, {}
-for at = 9 + 3 * count, #ARGV, 3 do results[ids[tonumber(ARGV[at])]] = at end
+local answers, owned, times, given, results = {}, {}, {}, {}, {}
+for at = 9 + 3 * count, #ARGV, 3 do given[tonumber(ARGV[at])] = at end
 for index, id in ipairs(ids) do
   if owns(deliveries[index], ARGV[3 * index + 7]) then
     answers[index] = '1'
     owned[#owned + 1] = id
     times[#owned] = ARGV[3 * index + 8]
+    -- A process that was given up can hold a job twice: its refused run must not take the result along.
+    results[id] = given[index]
   else
-    answers[index], results[id] = refusal(prefix, id), nil
+    answers[index] = refusal(prefix, id)
   end
 end
 local text = table.concat(answers)
