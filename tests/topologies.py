@@ -166,12 +166,19 @@ def _listens(port: int) -> bool:
 
 
 def start_replica(servers: RedisServers, master: RedisServer, **config: str) -> RedisServer:
-    """Start a replica of a server, and return once it has everything."""
+    """Start a replica of a server, and return once it has everything and says so."""
     with master.client() as admin:
         admin.execute_command("CONFIG", "SET", "repl-diskless-sync-delay", "0")
     replica = servers.start(config={**config, "replicaof": ("127.0.0.1", str(master.port))})
     wait_until_blocking(lambda: offset_of(replica) == offset_of(master) >= 0)
+    wait_until_blocking(lambda: is_confirmed(master))
     return replica
+
+
+def is_confirmed(master: RedisServer) -> bool:
+    """Return whether a replica of this server confirms what it has."""
+    with master.client() as admin:
+        return int(admin.execute_command("WAIT", 1, 50)) >= 1
 
 
 def offset_of(server: RedisServer) -> int:

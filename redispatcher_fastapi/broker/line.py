@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redispatcher_fastapi.broker.deadlines import Deadlines
-from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
+from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, is_demoted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -63,7 +63,7 @@ class Line:
                     await connection.send_packed_command(packed, check_health=False)
                     reply = await connection.read_response()
                 except ResponseError as error:
-                    if _is_demoted(error):
+                    if is_demoted(error):
                         await self._give_up(connection)
                     else:
                         self._idle.append(connection)
@@ -138,14 +138,9 @@ class HeldConnection:
                 await connection.send_packed_command(packed, check_health=False)
                 reply = await connection.read_response()
         except ResponseError as error:
-            self.is_in_step = not _is_demoted(error)
+            self.is_in_step = not is_demoted(error)
             raise
         except TimeoutError:
             raise RedisTimeoutError("There was no reply in time.") from None
         self.is_in_step = True
         return reply
-
-
-def _is_demoted(error: ResponseError) -> bool:
-    """Return whether the server is a replica now: a new connection may lead to the master."""
-    return "READONLY " in str(error) or isinstance(error, ReadOnlyError)

@@ -14,6 +14,7 @@ from redis.exceptions import (
     ClusterDownError,
     ClusterError,
     InvalidResponse,
+    MasterDownError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -116,6 +117,14 @@ def translate(error: Exception) -> BrokerError:
     if isinstance(error, BrokerError):
         return error
     return _classify(error)(_describe(error))
+
+
+def is_demoted(error: BaseException) -> bool:
+    """Return whether a server refused because it is a replica: its address may lead elsewhere now.
+
+    Redis 6.2 passes on what a script was refused inside of another text.
+    """
+    return isinstance(error, ReadOnlyError | MasterDownError) or "-READONLY " in str(error)
 
 
 def _classify(error: Exception) -> type[BrokerError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from redis.exceptions import NoScriptError
 
 from redispatcher_fastapi.broker.cancellation import heeding_cancellation
-from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
+from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, is_demoted, translate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -31,9 +32,11 @@ class CommandClient(Protocol):
 
 
 class BlockingClient(Protocol):
-    """The same of a synchronous redis-py client."""
+    """The same of a synchronous redis-py client, which connects again once it is closed."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any: ...
+
+    def close(self) -> None: ...
 
 
 class Script:
@@ -63,6 +66,7 @@ class Script:
                     client.execute_command("EVAL", self.source, len(keys), *keys, *arguments)
                 )
         except REDIS_ERRORS as error:
+            await leave_replica(client, error)
             raise translate(error) from error
 
     def run_blocking(
@@ -76,7 +80,20 @@ class Script:
             except NoScriptError:
                 return client.execute_command("EVAL", self.source, len(keys), *keys, *arguments)
         except REDIS_ERRORS as error:
+            if is_demoted(error):
+                client.close()
             raise translate(error) from error
+
+
+async def leave_replica(client: Any, error: Exception) -> None:
+    """Close the idle connections of a client whose server has become a replica.
+
+    The next command opens a new one, to whatever server is behind the address by now.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None and is_demoted(error):
+        with suppress(*REDIS_ERRORS):
+            await pool.disconnect(inuse_connections=False)
 
 
 def _with_functions(body: str) -> str:

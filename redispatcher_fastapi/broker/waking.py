@@ -12,7 +12,7 @@ from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.ids import new_holder_id
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
 from redispatcher_fastapi.broker.retrying import jittered_delay
-from redispatcher_fastapi.broker.scripts import POKE, as_text
+from redispatcher_fastapi.broker.scripts import POKE, as_text, leave_replica
 from redispatcher_fastapi.clock import to_milliseconds
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.keys import poke_key, queue_prefix, wake_key
@@ -84,6 +84,7 @@ class WakeUp:
                 except REDIS_ERRORS as error:
                     # Redis is away or busy; claiming says so, so this stays quiet.
                     logger.debug("Cannot wait for work: %s", error)
+                    await leave_replica(client, error)
                     self._is_wanted.set()
                     # The connection may have taken a token with it.
                     self._woken()

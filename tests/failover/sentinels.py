@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -64,15 +65,10 @@ class SentinelGroup:
         """Return whether every sentinel knows the replica and both other sentinels."""
         for port in self._ports:
             with open_client(port=port) as sentinel:
-                words = sentinel.execute_command("SENTINEL", "MASTER", _MASTER)
-            facts = dict(words) if isinstance(words, dict) else dict(_pairs(words))
+                facts: dict[str, Any] = sentinel.execute_command("SENTINEL", "MASTER", _MASTER)
             if (int(facts["num-slaves"]), int(facts["num-other-sentinels"])) != (1, _SENTINELS - 1):
                 return False
         return True
-
-
-def _pairs(words: list[str]) -> list[tuple[str, str]]:
-    return list(zip(words[::2], words[1::2], strict=True))
 
 
 @contextmanager

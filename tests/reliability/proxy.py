@@ -72,6 +72,10 @@ class Proxy:
         finally:
             self._delay = 0.0
 
+    def lead_to(self, port: int) -> None:
+        """Let new connections lead to another server, as a name does that is given to it."""
+        self._server_port = port
+
     def reset_all(self) -> None:
         """Reset all connections; new ones work."""
         self._do(self._reset)
