@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_TEXT = 2048
 _MAX_FRAMES = 40
+_LONGEST_ID = 128
 _MAX_CAUSES = 5
 # Their texts show the values that were refused.
 _HOLDING_PAYLOAD = (ValidationError, PydanticSerializationError)
@@ -48,7 +49,22 @@ def describe_text(error: BaseException) -> str:
         text = str(error)
     except Exception:  # an exception whose text cannot be made is still an exception
         text = "(its text could not be made)"
-    return f"{name}: {text}"[:_MAX_TEXT] if text else name
+    return on_one_line(f"{name}: {text}"[:_MAX_TEXT]) if text else name
+
+
+def shown_id(job_id: str) -> str:
+    """Return the id of a job for a log line; an id that somebody forged may be anything."""
+    return on_one_line(job_id[:_LONGEST_ID])
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with its control characters shown, so that it cannot pass for another line."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def holds_payload(error: BaseException) -> bool:

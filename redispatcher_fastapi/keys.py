@@ -57,9 +57,14 @@ def check_queue_name(name: str) -> str:
     return name
 
 
+def is_job_id(job_id: str) -> bool:
+    """Whether ``job_id`` can identify a job."""
+    return _JOB_ID.fullmatch(job_id) is not None
+
+
 def check_job_id(job_id: str) -> str:
     """Return ``job_id`` if it can identify a job."""
-    if not _JOB_ID.fullmatch(job_id):
+    if not is_job_id(job_id):
         raise InvalidNameError(
             f"{job_id!r:.200} cannot identify a job: use 1 to 128 letters, digits, "
             "':', '.', '_' or '-'."

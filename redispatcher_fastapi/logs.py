@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_INDENT = "    "
 _COLOURS = {
     logging.DEBUG: "\x1b[2m",
     logging.WARNING: "\x1b[33m",
@@ -42,7 +43,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TerminalFormatter(logging.Formatter):
-    """Time, a word where it matters, and the sentence; control characters are shown, not obeyed."""
+    """Time, a word where it matters, and the sentence; further lines of a record are indented.
+
+    Control characters are shown, not obeyed.
+    """
 
     def __init__(self, *, has_colours: bool) -> None:
         super().__init__()
@@ -53,7 +57,7 @@ class TerminalFormatter(logging.Formatter):
         word = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         line = f"{time} {word}{_printable(record.getMessage())}"
         if record.exc_info:
-            line = f"{line}\n{_printable(self.formatException(record.exc_info))}"
+            line = f"{line}\n{_INDENT}{_printable(self.formatException(record.exc_info))}"
         colour = _COLOURS.get(record.levelno, "") if self._has_colours else ""
         return f"{colour}{line}\x1b[0m" if colour else line
 
@@ -83,6 +87,12 @@ def configure_logging(
 
 def _printable(text: str) -> str:
     return "".join(
-        character if character.isprintable() or character in "\n\t" else f"\\x{ord(character):02x}"
+        character if character.isprintable() or character == "\t" else _shown(character)
         for character in text
     )
+
+
+def _shown(character: str) -> str:
+    if character == "\n":
+        return f"\n{_INDENT}"  # nobody can make a line that looks like a record
+    return character.encode("unicode_escape").decode()

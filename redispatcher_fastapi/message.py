@@ -7,9 +7,9 @@ The envelope is JSON that a person can read and another language can write:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from redispatcher_fastapi.errors import RedispatcherError
@@ -18,6 +18,9 @@ ENVELOPE_VERSION = 1
 _LISTED_PROBLEMS = 20
 _MAX_ERROR_LENGTH = 4096
 _BEFORE_BODY = b'{"v":1,"body":'
+
+# Not Literal[1], which takes true and 1.0 as well.
+_Version = Annotated[int, Field(strict=True, ge=ENVELOPE_VERSION, le=ENVELOPE_VERSION)]
 
 DecodeReason = Literal["message_too_large", "undecodable", "unknown_version", "invalid_message"]
 
@@ -54,7 +57,7 @@ class EnvelopeDecoder:
     def __init__(self, message_type: type[BaseModel], headers_type: Any) -> None:
         # Made at run time, as the types belong to one consumer.
         make_typed_dict: Any = TypedDict
-        fields = {"v": Literal[1], "body": message_type, "headers": NotRequired[headers_type]}
+        fields = {"v": _Version, "body": message_type, "headers": NotRequired[headers_type]}
         wire: Any = make_typed_dict("Envelope", fields)
         self._validate = TypeAdapter[Any](wire).validator.validate_json
         self._validate_body = TypeAdapter[Any](message_type).validator.validate_json

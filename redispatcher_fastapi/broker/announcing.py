@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.broker.cancellation import heeding_cancellation
+from redispatcher_fastapi.broker.ids import read_id
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
 from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.scripts import as_text
@@ -113,7 +114,7 @@ class Announcements:
                 for event in waiting
             ]
         else:
-            events = list(self._waiting.get((channel, as_text(message["data"])), ()))
+            events = list(self._waiting.get((channel, read_id(message["data"])), ()))
         for event in events:
             event.set()
 

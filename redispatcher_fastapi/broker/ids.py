@@ -58,3 +58,13 @@ def new_job_id() -> str:
 def new_holder_id() -> str:
     """Return the random identity under which a process holds jobs; half of the fencing token."""
     return b64encode(urandom(15)).translate(_SORTABLE).decode()
+
+
+def read_id(value: str | bytes) -> str:
+    """Return an id that Redis holds; one that somebody forged is no text, and survives as well."""
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+
+
+def write_id(job_id: str) -> bytes:
+    """Return the bytes that :func:`read_id` read."""
+    return job_id.encode("utf-8", "surrogateescape")

@@ -124,15 +124,14 @@ def _parse_finished(record: bytes) -> _Finished | None:
     match = _FINISHED.fullmatch(record)
     if match is None:
         return None
-    letter, finished, run, wait, attempts, losses, reason, live = match.groups()
+    finished, run, wait, attempts, losses, reason, live = match.groups()[1:]
     finished_ms = int(finished)
     started_ms = finished_ms - int(run)
-    is_cancelled = letter in b"Cc"
     return _Finished(
         published_ms=started_ms - int(wait),
         started_ms=started_ms,
         finished_ms=finished_ms,
-        attempts=int(attempts) if attempts else (0 if is_cancelled else 1),
+        attempts=int(attempts) if attempts else 1,
         losses=int(losses or 0),
         reason=reason.decode() if reason and live is not None else None,
         live=live,
@@ -145,7 +144,8 @@ def _split_envelope(envelope: bytes) -> tuple[bytes, Mapping[str, Any] | None]:
     All there is, if it is no envelope, or an encrypted one.
     """
     try:
-        fields: Any = json.loads(envelope)
+        # As text: of bytes, json would guess the encoding, and consumers take nothing but UTF-8.
+        fields: Any = json.loads(envelope.decode())
     except (ValueError, RecursionError):
         return envelope, None
     if not _is_object(fields) or "body" not in fields or not _is_object(fields.get("headers", {})):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.broker.ids import read_id, write_id
 from redispatcher_fastapi.broker.records import parse_record
 from redispatcher_fastapi.broker.scripts import (
     CANCEL,
@@ -68,7 +69,7 @@ class Store(JobStore):
         """Return several jobs as they are at one moment."""
         if not job_ids:
             return []
-        replies = await self._run(RECORD, queue, "1", *job_ids)
+        replies = await self._run(RECORD, queue, "1", *map(write_id, job_ids))
         return [
             parse_record(queue, job_id, reply) if reply else None
             for job_id, reply in zip(job_ids, replies, strict=True)
@@ -100,7 +101,7 @@ class Store(JobStore):
     async def list_jobs(self, queue: str, state: JobState, *, offset: int, limit: int) -> list[str]:
         """Return ids: waiting jobs in the order they will run, finished ones newest first."""
         reply = await self._run(LIST, queue, state.value, offset, limit)
-        return [as_text(job_id) for job_id in reply]
+        return [read_id(job_id) for job_id in reply]
 
     async def _run(self, script: Script, queue: str, *arguments: Argument) -> Any:
         now = self._clock.now()

@@ -7,6 +7,7 @@ from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 from redispatcher_fastapi.broker.failures import encode_failure
+from redispatcher_fastapi.broker.ids import read_id, write_id
 from redispatcher_fastapi.broker.records import parse_faults, split_live_record
 from redispatcher_fastapi.broker.scripts import (
     ACK,
@@ -34,7 +35,7 @@ from redispatcher_fastapi.broker.types import (
     TakenBack,
 )
 from redispatcher_fastapi.clock import to_milliseconds
-from redispatcher_fastapi.keys import queue_prefix
+from redispatcher_fastapi.keys import is_job_id, queue_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,7 +143,7 @@ class WorkerBroker:
         arguments: list[Argument] = [self._now(), holder, request, *self._finished, len(ended)]
         results: list[Argument] = []
         for number, (delivery, outcome) in enumerate(ended, start=1):
-            arguments += (delivery.job_id, delivery.token, _times(delivery))
+            arguments += (write_id(delivery.job_id), delivery.token, _times(delivery))
             if outcome.result is not None:
                 results += (number, max(1, to_milliseconds(outcome.result_ttl)), outcome.result)
         arguments += results
@@ -158,7 +159,7 @@ class WorkerBroker:
         """End attempts that did not succeed; return one :data:`Verdict` per job."""
         arguments: list[Argument] = [self._now(), holder, request, self._dead_age]
         for delivery, outcome in ended:
-            arguments += (delivery.job_id, delivery.token)
+            arguments += (write_id(delivery.job_id), delivery.token)
             match outcome:
                 case Retried(delay=delay):
                     arguments += ("retry", to_milliseconds(delay), "")
@@ -175,7 +176,7 @@ class WorkerBroker:
         """Give jobs back, first in line and uncharged; return one :data:`Verdict` per job."""
         arguments: list[Argument] = [self._now(), holder, request]
         for delivery in deliveries:
-            arguments += (delivery.job_id, delivery.token)
+            arguments += (write_id(delivery.job_id), delivery.token)
         return as_text(await RELEASE.run(self._client, [queue_prefix(queue)], arguments))
 
     async def depart(self, holders: Mapping[str, str]) -> None:
@@ -186,7 +187,7 @@ class WorkerBroker:
         """Return what Redis thinks a process holds, without the messages."""
         fields = await read_hash(self._connections.worker, f"{queue_prefix(queue)}held:{holder}")
         return [
-            Delivery(queue, as_text(job_id), holder, int(token.split(",")[0]), token, b"", None)
+            Delivery(queue, read_id(job_id), holder, int(token.split(",")[0]), token, b"", None)
             for job_id, token in ((key, as_text(value)) for key, value in fields.items())
         ]
 
@@ -204,7 +205,7 @@ class WorkerBroker:
                 job_id, losses, place = report[index : index + 3]
                 place = as_text(place)
                 kept.taken.append(
-                    TakenBack(queue, as_text(job_id), int(losses), place == "dead", place == "solo")
+                    TakenBack(queue, read_id(job_id), int(losses), place == "dead", place == "solo")
                 )
         return kept
 
@@ -227,13 +228,16 @@ def _deliveries(
     started_ms = int(started)
     deliveries: list[Delivery] = []
     brought = zip(jobs[::2], jobs[1::2], faults or repeat(b""), strict=False)
-    for sequence, (job_id, record, fault) in enumerate(brought, start=want.first_sequence):
+    for sequence, (raw_id, record, fault) in enumerate(brought, start=want.first_sequence):
+        job_id = read_id(raw_id)
         published_ms, is_chosen_id, envelope = split_live_record(as_bytes(record))
+        if not is_job_id(job_id):
+            published_ms = None  # somebody wrote the record by hand
         errors, losses = parse_faults(fault) if fault else (0, 0)
         deliveries.append(
             Delivery(
                 want.queue,
-                as_text(job_id),
+                job_id,
                 want.holder,
                 sequence,
                 f"{sequence},{started}",

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded
-from redispatcher_fastapi.describing import holds_payload
+from redispatcher_fastapi.describing import holds_payload, shown_id
 from redispatcher_fastapi.hooks.pool_hooks import PoolHooks
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ class LoggingHooks(PoolHooks):
     def job_started(self, delivery: Delivery, name: str) -> None:
         if self._log.isEnabledFor(logging.DEBUG):
             self._log.debug(
-                "%s %s started.", name, delivery.job_id, extra=_fields(delivery, "job.started")
+                "%s %s started.",
+                name,
+                shown_id(delivery.job_id),
+                extra=_fields(delivery, "job.started"),
             )
 
     def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
@@ -42,7 +45,7 @@ class LoggingHooks(PoolHooks):
                     self._log.info(
                         "%s %s succeeded in %.3f s.",
                         name,
-                        delivery.job_id,
+                        shown_id(delivery.job_id),
                         seconds,
                         extra=_fields(delivery, "job.succeeded", seconds),
                     )
@@ -52,7 +55,7 @@ class LoggingHooks(PoolHooks):
                 self._log.warning(
                     "%s %s failed on attempt %d, runs again in %.1f s%s",
                     name,
-                    delivery.job_id,
+                    shown_id(delivery.job_id),
                     delivery.attempt,
                     delay.total_seconds(),
                     _shown(error) if is_shown else f": {error.text}",
@@ -63,7 +66,7 @@ class LoggingHooks(PoolHooks):
                 self._log.info(
                     "%s %s snoozed for %.1f s.",
                     name,
-                    delivery.job_id,
+                    shown_id(delivery.job_id),
                     delay.total_seconds(),
                     extra=_fields(delivery, "job.snoozed", seconds),
                 )
@@ -71,7 +74,7 @@ class LoggingHooks(PoolHooks):
                 self._log.error(
                     "%s %s is dead (%s) after attempt %d%s",
                     name,
-                    delivery.job_id,
+                    shown_id(delivery.job_id),
                     reason,
                     delivery.attempt,
                     _shown(error),
@@ -82,14 +85,14 @@ class LoggingHooks(PoolHooks):
                 self._log.info(
                     "%s %s was given back unfinished.",
                     name,
-                    delivery.job_id,
+                    shown_id(delivery.job_id),
                     extra=_fields(delivery, "job.released", seconds),
                 )
 
     def job_parked(self, queue: str, job_id: str, reason: str) -> None:
         self._log.info(
             "Job %s in queue %s is parked: dead (%s), and kept to be looked at.",
-            job_id,
+            shown_id(job_id),
             queue,
             reason,
             extra={"event": "job.parked", "queue": queue, "job_id": job_id, "reason": reason},
@@ -104,7 +107,7 @@ class LoggingHooks(PoolHooks):
         self._log.error(
             "What became of %s %s (%s) was refused: %s.",
             name,
-            delivery.job_id,
+            shown_id(delivery.job_id),
             type(outcome).__name__.lower(),
             cause,
             extra={**_fields(delivery, "job.refused"), "reason": "gone" if is_gone else "stale"},
@@ -115,7 +118,7 @@ class LoggingHooks(PoolHooks):
             "This process was given up on queue %s; cancelling %d job(s) that others run now: %s",
             queue,
             len(job_ids),
-            ", ".join(job_ids[:20]),
+            ", ".join(map(shown_id, job_ids[:20])),
             extra={
                 "event": "pool.given_up",
                 "queue": queue,
@@ -129,7 +132,7 @@ class LoggingHooks(PoolHooks):
         self._log.log(
             level,
             "Job %s in queue %s was lost with its process (loss %d)%s.",
-            taken.job_id,
+            shown_id(taken.job_id),
             taken.queue,
             taken.losses,
             " and is dead (worker_lost)" if taken.is_dead else "; it runs again",
@@ -140,7 +143,7 @@ class LoggingHooks(PoolHooks):
         self._log.warning(
             "Job %s in queue %s is isolated after %d losses: it runs only in a process that runs "
             "nothing else.",
-            taken.job_id,
+            shown_id(taken.job_id),
             taken.queue,
             taken.losses,
             extra=_loss_fields(taken, "job.isolated"),
@@ -150,7 +153,7 @@ class LoggingHooks(PoolHooks):
         self._log.warning(
             "%s %s runs alone in this process, as it was lost %d times.",
             name,
-            delivery.job_id,
+            shown_id(delivery.job_id),
             delivery.losses,
             extra={
                 **_fields(delivery, "job.solo_started"),
@@ -198,7 +201,7 @@ class LoggingHooks(PoolHooks):
 
     def loop_blocked(self, block: LoopBlock) -> None:
         culprit = (
-            f"by {block.name} {block.job_id}"
+            f"by {block.name} {shown_id(block.job_id)}"
             if block.job_id is not None
             else f"not by a handler's own task, but by {block.task or 'a callback'}"
         )

@@ -12,7 +12,8 @@ _DOMAIN = b"redispatcher_fastapi 1"
 
 def place_context(purpose: Purpose, queue: str, job_id: str) -> bytes:
     """Return what a seal is bound to, as bytes that no other place has."""
-    return join_unambiguously(_DOMAIN, purpose.encode(), queue.encode(), job_id.encode())
+    job = job_id.encode("utf-8", "surrogateescape")  # somebody may have forged it
+    return join_unambiguously(_DOMAIN, purpose.encode(), queue.encode(), job)
 
 
 def join_unambiguously(*parts: bytes) -> bytes:
