@@ -122,6 +122,21 @@ async def test_a_waiting_job_can_be_cancelled_once(engine: Engine, state: JobSta
     assert await engine.key("ghosts") is None
 
 
+@pytest.mark.parametrize("failures", [0, 1, 2])
+async def test_a_cancelled_job_keeps_the_number_of_its_attempts(
+    engine: Engine, failures: int
+) -> None:
+    process = await engine.process()
+    await engine.publish("a")
+    for _ in range(failures):
+        await process.retry(await process.claim_one(), after=0)
+    await engine.broker.cancel_job(QUEUE, "a")
+
+    record = await engine.record("a")
+
+    assert (record.state, record.attempts) == (JobState.CANCELLED, failures)
+
+
 async def test_a_running_or_finished_job_is_not_cancelled(engine: Engine) -> None:
     process = await engine.process()
     await engine.publish("a")

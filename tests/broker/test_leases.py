@@ -212,6 +212,25 @@ async def test_a_solo_claim_whose_reply_was_lost_is_repeated_with_the_same_job(
     assert lost == repeated
 
 
+async def test_a_solo_claim_that_arrives_once_more_after_its_job_was_settled_takes_no_other(
+    engine: Engine,
+) -> None:
+    for job_id in ("poison", "venom"):
+        await engine.publish(job_id)
+        for _ in range(3):
+            await kill_while_holding(engine, job_id, alone=False)
+    process = await engine.process()
+    want = process.want(1)
+    first = await process.broker.claim_solo(want, is_empty=True, turn=30.0)
+    assert isinstance(first, Delivery)
+    await process.succeed(first)
+
+    late = await process.broker.claim_solo(want, is_empty=True, turn=30.0)
+
+    assert late is None
+    assert await engine.key(f"held:{process.holder}") is None
+
+
 async def test_whoever_lets_the_leases_begin_anew_says_so_once(engine: Engine) -> None:
     first, second = await engine.process(), await engine.process()
     engine.clock.move(minutes=10)

@@ -8,6 +8,7 @@
 --
 -- Returns  {1, id, record, faults, token} a delivery; {2} the turn; {0} nothing. A turn that has ended, or that
 --          somebody has, is not given: whoever could not empty itself in time lets others try.
+--          Repeated with the same holder and sequence it answers with the same job, and never with another one.
 -- Moves    queued -> running
 
 local prefix, holder, sequence = KEYS[1], ARGV[2], ARGV[3]
@@ -20,13 +21,16 @@ if ARGV[4] ~= '1' then
   return {(is_given or call('GET', prefix .. 'turn') == turn) and 2 or 0}
 end
 
-if call('HGET', calls, 'claim') == sequence then
-  for _, id in ipairs(call('HKEYS', held)) do
+local last = call('HGET', calls, 'claim')
+if last and tonumber(last) >= tonumber(sequence) then
+  -- Repeated, maybe long after its job was settled: nobody would learn of another one.
+  for _, id in ipairs(last == sequence and call('HKEYS', held) or {}) do
     local token = call('HGET', held, id)
     if string.match(token, '^%d+') == sequence then
       return {1, id, call('HGET', prefix .. 'jobs', id) or '', call('HGET', prefix .. 'faults', id) or '', token}
     end
   end
+  return {0}
 end
 end_turn(prefix, holder)
 for _ = 1, 100 do
