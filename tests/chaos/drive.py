@@ -20,8 +20,9 @@ from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.types import EngineSettings
 from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.clock import ServerClock
-from redispatcher_fastapi.errors import RedispatcherError
 from redispatcher_fastapi.dsn import parse_dsn
+from redispatcher_fastapi.errors import RedispatcherError
+from tests.chaos.clock import Clock, build_library
 from tests.chaos.faults import World, do_harm
 from tests.chaos.fleet import Fleet
 from tests.chaos.journal import VARIABLE, Journal
@@ -39,7 +40,6 @@ from tests.waiting import wait_until
 LEASE = timedelta(seconds=2)
 GRACE = timedelta(seconds=8)
 _DRAINS_WITHIN = timedelta(seconds=60)
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 _LIVE = (JobState.SCHEDULED, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING)
 
 
@@ -78,7 +78,8 @@ class Run:
                     )
                     await callers.run()
                     published.set()
-                self._report.faults = dict(Counter(each.fault for each in harm.result()))
+                harms = harm.result()
+                self._report.faults = dict(Counter(each.fault for each in harms))
                 await self._wait_until_drained(inspector)
                 late = await world.fleet.stop(within=(GRACE + 2 * LEASE).total_seconds() + 10)
                 for member in late:
@@ -92,6 +93,7 @@ class Run:
                 traffic=callers.traffic,
                 journal=self._journal,
                 fleet=world.fleet,
+                last_harm_at=max((each.at for each in harms), default=0.0),
             )
             judge.judge(final)
             await self._forget_everything(world.server)
@@ -100,21 +102,13 @@ class Run:
 
     async def _build(self, stack: AsyncExitStack) -> World:
         profile = self._profile
-        clock = self._folder / "clock"
-        clock.write_text("+0\n")
-        environment: dict[str, str] = {}
-        if profile.steps_clock:
-            environment = {
-                "LD_PRELOAD": str(_FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(clock),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+        library = build_library(self._folder) if profile.needs_clocks else self._folder
+        clock = Clock(library, self._folder / "clock") if profile.steps_clock else None
         (self._folder / "redis").mkdir()
         server = RedisServer(
             self._folder / "redis",
             is_durable=profile.is_persistent,
-            environment=environment,
+            environment=None if clock is None else clock.environment,
         )
         stack.enter_context(server)
         proxy = stack.enter_context(Proxy(server.port))
@@ -129,8 +123,10 @@ class Run:
                 "CHAOS_WITHOUT": "" if self._without == "dedupe" else self._without,
             },
             size=profile.workers,
-            preload=_FAKETIME,
-            clocks=profile.clocks,
+            clocks=[
+                Clock(library, self._folder / f"clock-{number}", seconds=hours * 3600)
+                for number, hours in enumerate(profile.clocks)
+            ],
             chance=self._chance,
         )
         return World(server, proxy, fleet, LEASE, clock, self._chance)
@@ -157,9 +153,7 @@ class Run:
         try:
             await wait_until(is_drained, timeout=_DRAINS_WITHIN)
         except AssertionError:
-            counts = {
-                queue: await dispatcher.inspector.counts(queue) for queue in QUEUES
-            }
+            counts = {queue: await dispatcher.inspector.counts(queue) for queue in QUEUES}
             self._report.break_promise("ends-everything", f"not drained: {counts}")
 
     async def _forget_everything(self, server: RedisServer) -> None:
@@ -207,9 +201,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="chaos-") as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        run = Run(
-            options.profile, options.seed, folder, jobs=options.jobs, without=options.without
-        )
+        run = Run(options.profile, options.seed, folder, jobs=options.jobs, without=options.without)
         report = asyncio.run(run.run())
     if options.out is not None:
         report.write(options.out)

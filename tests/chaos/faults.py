@@ -1,4 +1,4 @@
-"""What can go wrong, one function each: it does the harm, and undoes what would not pass by itself."""
+"""What can go wrong, one function each: it does harm, and undoes what would not pass by itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
 
+from tests.chaos.clock import Clock
 from tests.chaos.fleet import Fleet
 from tests.reliability.proxy import Proxy
 from tests.servers import RedisServer, find_free_port
@@ -27,7 +27,8 @@ class World:
     proxy: Proxy
     fleet: Fleet
     lease: timedelta
-    clock: Path
+    #: The server's; ``None`` when it is the machine's.
+    clock: Clock | None
     chance: random.Random
     #: One harm to the server at a time: two would undo each other.
     server_is_free: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -73,6 +74,14 @@ async def redis_kill(world: World) -> None:
     """SIGKILL for Redis, which starts again from its append-only file."""
     async with world.server_is_free:
         await asyncio.to_thread(world.server.kill)
+        await asyncio.to_thread(world.server.start)
+
+
+async def redis_away(world: World) -> None:
+    """Redis is killed and stays away for longer than the lease."""
+    async with world.server_is_free:
+        await asyncio.to_thread(world.server.kill)
+        await asyncio.sleep(1.5 * world.lease.total_seconds())
         await asyncio.to_thread(world.server.start)
 
 
@@ -138,9 +147,8 @@ async def cut_replies(world: World) -> None:
 
 async def step_clock(world: World) -> None:
     """The server's clock is set, forwards beyond every lease or backwards."""
-    seconds = world.chance.choice([-30, -3, 10, 60, 3600])
-    offset = float(world.clock.read_text()) + seconds
-    world.clock.write_text(f"{offset:+.1f}\n")
+    assert world.clock is not None
+    world.clock.step(world.chance.choice([-30, -3, 10, 60, 3600]))
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -148,6 +156,7 @@ FAULTS: Mapping[str, Fault] = {
     "stop": stop,
     "term": term,
     "redis-kill": redis_kill,
+    "redis-away": redis_away,
     "redis-wedge": redis_wedge,
     "flush-all": flush_all,
     "script-flush": script_flush,

@@ -8,13 +8,14 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from tests.chaos.clock import Clock
 from tests.chaos.journal import Journal
 from tests.waiting import wait_until
 
@@ -85,16 +86,14 @@ class Fleet:
         environment: Mapping[str, str],
         *,
         size: int,
-        preload: Path | None = None,
-        clocks: tuple[str, ...] = (),
+        clocks: Sequence[Clock] = (),
         chance: random.Random,
     ) -> None:
-        """``clocks`` are offsets for libfaketime, which is ``preload``; one for each process."""
+        """``clocks`` are given to the processes in turn."""
         self._folder = folder
         self._journal = journal
         self._environment = environment
         self._size = size
-        self._preload = preload
         self._clocks = clocks
         self._chance = chance
         self.members: list[Member] = []
@@ -154,13 +153,14 @@ class Fleet:
     async def _begin(self) -> Member:
         self._begun += 1
         log = self._folder / f"pool-{self._begun}.log"
-        environment = {**os.environ, **self._environment, "PYTHONPATH": str(ROOT)}
+        environment = {
+            **os.environ,
+            **self._environment,
+            "PYTHONPATH": str(ROOT),
+            "CHAOS_NUMBER": str(self._begun),
+        }
         if self._clocks:
-            environment |= {
-                "LD_PRELOAD": str(self._preload),
-                "FAKETIME": self._clocks[self._begun % len(self._clocks)],
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+            environment |= self._clocks[self._begun % len(self._clocks)].environment
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.chaos.worker", "pool", "tests.chaos.target:config"),

@@ -10,9 +10,10 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.workload import Kind
 
 #: A promise that holds in some runs only; see :mod:`tests.chaos.judging`.
-Promise = Literal["keeps-leases", "no-repeats"]
+Promise = Literal["keeps-leases", "no-repeats", "finishes-in-grace"]
 
 _QUICK: Mapping[Kind, int] = {"quick": 90, "flaky": 5, "raise": 5}
+_HELD: Mapping[Kind, int] = {"quick": 90, "flaky": 5, "long": 5}
 _LONG: Mapping[Kind, int] = {"quick": 80, "long": 20}
 _ALL: Mapping[Kind, int] = {
     "quick": 9_500,
@@ -29,8 +30,8 @@ class Profile:
     """One kind of run.
 
     ``mix`` are the shares of each kind of job; ``every`` is the mean time between two faults in
-    seconds. ``forgets`` says that Redis loses what it had acknowledged, ``clocks`` are the offsets
-    of the pools' clocks.
+    seconds. ``forgets`` says that Redis loses what it had acknowledged, ``clocks`` are by how
+    many hours the clocks of the pools are wrong.
     """
 
     faults: tuple[str, ...] = ()
@@ -43,25 +44,38 @@ class Profile:
     forgets: bool = False
     is_persistent: bool = True
     steps_clock: bool = False
-    clocks: tuple[str, ...] = ()
+    clocks: tuple[float, ...] = ()
+
+    @property
+    def needs_clocks(self) -> bool:
+        """Whether some process gets a clock of its own."""
+        return self.steps_clock or bool(self.clocks)
 
 
 def _alone(fault: str, *promises: Promise, every: float = 1.5, **more: bool) -> Profile:
     return Profile(faults=(fault,), mix=_QUICK, every=every, promises=promises, **more)
 
 
+def _outage(fault: str) -> Profile:
+    """While Redis is away for longer than a lease, jobs are held."""
+    return Profile(
+        faults=(fault,), mix=_HELD, every=4.5, seconds=8.0, promises=("keeps-leases", "no-repeats")
+    )
+
+
 ALONE: Mapping[str, Profile] = {
     "kill": _alone("kill", every=2.0),
     "stop": _alone("stop", every=4.0),
-    "term": _alone("term", "keeps-leases", "no-repeats", every=2.5),
+    "term": _alone("term", "keeps-leases", "no-repeats", "finishes-in-grace", every=2.5),
     "crash": Profile(mix={"quick": 196, "crash": 4}, jobs=200, workers=2),
     "long": Profile(mix=_LONG, jobs=200, promises=("keeps-leases", "no-repeats")),
     "block": Profile(
         mix={"quick": 96, "block": 4}, jobs=150, promises=("keeps-leases", "no-repeats")
     ),
     "redis-kill": _alone("redis-kill", "keeps-leases", "no-repeats"),
-    "redis-wedge": _alone("redis-wedge", "keeps-leases", "no-repeats", every=4.0),
-    "flush-all": _alone("flush-all", every=2.0, forgets=True),
+    "redis-away": _outage("redis-away"),
+    "redis-wedge": _outage("redis-wedge"),
+    "flush-all": _alone("flush-all", every=3.5, forgets=True),
     "script-flush": _alone("script-flush", "keeps-leases", "no-repeats"),
     "out-of-memory": _alone("out-of-memory", "keeps-leases", "no-repeats", every=2.5),
     "read-only": _alone("read-only", "keeps-leases", "no-repeats", every=2.5),
@@ -70,21 +84,21 @@ ALONE: Mapping[str, Profile] = {
     "half-open": _alone("half-open", "keeps-leases", "no-repeats", every=4.0),
     "cut-replies": _alone("cut-replies", "keeps-leases", "no-repeats", every=0.5),
     "worker-clock": Profile(
-        mix=_QUICK, clocks=("+6h", "-4h"), promises=("keeps-leases", "no-repeats")
+        mix=_QUICK, clocks=(6.0, -4.0), promises=("keeps-leases", "no-repeats")
     ),
     "step-clock": _alone("step-clock", "keeps-leases", "no-repeats", steps_clock=True),
 }
 """Each fault by itself; those that jobs bring about are named after their kind."""
 
 MIXED = Profile(
-    faults=tuple(sorted(FAULTS.keys() - {"flush-all"})),
+    faults=tuple(sorted(FAULTS.keys() - {"flush-all", "redis-away"})),
     mix=_ALL,
     jobs=10_000,
     seconds=40.0,
     every=1.5,
     workers=4,
     steps_clock=True,
-    clocks=("+0", "+5h", "-3h"),
+    clocks=(0.0, 5.0, -3.0),
 )
 """All faults but the one that Redis cannot forget without losing jobs."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +18,7 @@ _Publish = Callable[[str | None], Awaitable[Job[str]]]
 
 _CALLERS = 25
 _ERRANDS = 0.1
-_BULK = 0.1
+_BULK = 0.02
 _BULK_SIZE = 10
 _DELAYED = 0.1
 _PAUSE_WHEN_FULL = 0.05
@@ -60,15 +61,19 @@ class Callers:
 
     async def run(self) -> None:
         """Publish all."""
-        kinds = _kinds(self._profile.mix, self._profile.jobs, self._chance)
+        kinds = deque(_kinds(self._profile.mix, self._profile.jobs, self._chance))
+        total = len(kinds)
         begun = time.monotonic()
-        places = iter(enumerate(kinds))
 
         async def call() -> None:
-            for number, kind in places:
-                due = begun + self._profile.seconds * number / len(kinds)
+            while kinds:
+                due = begun + self._profile.seconds * (1 - len(kinds) / total)
+                kind = kinds.popleft()
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                await self._publish(kind)
+                if kind == "quick" and self._chance.random() < _BULK:
+                    await self._publish_many(1 + _take(kinds, "quick", _BULK_SIZE - 1))
+                else:
+                    await self._publish(kind)
 
         async with asyncio.TaskGroup() as callers:
             for _ in range(_CALLERS):
@@ -80,9 +85,6 @@ class Callers:
             await self._insist(kind, lambda job_id: self._errands.publish(message, id=job_id))
             return
         work = make_work(kind, self._lease, self._chance)
-        if kind == "quick" and self._chance.random() < _BULK:
-            await self._publish_many(work)
-            return
         delay = None
         if self._chance.random() < _DELAYED:
             delay = timedelta(seconds=self._chance.uniform(0.0, 1.5))
@@ -110,10 +112,11 @@ class Callers:
             finally:
                 self._note_time(begun)
 
-    async def _publish_many(self, message: Work.Message) -> None:
+    async def _publish_many(self, count: int) -> None:
+        message = make_work("quick", self._lease, self._chance)
         begun = time.monotonic()
         try:
-            jobs = await self._work.publish_many([message] * _BULK_SIZE)
+            jobs = await self._work.publish_many([message] * count)
         except PublishUncertainError as error:
             self.traffic.uncertain.update(error.job_ids)
             for job_id in error.job_ids:
@@ -135,6 +138,15 @@ class Callers:
 
     def _note_time(self, begun: float) -> None:
         self.traffic.longest = max(self.traffic.longest, time.monotonic() - begun)
+
+
+def _take(kinds: deque[Kind], kind: Kind, most: int) -> int:
+    """Take up to so many of one kind off the front, and return how many there were."""
+    count = 0
+    while count < most and kinds and kinds[0] == kind:
+        kinds.popleft()
+        count += 1
+    return count
 
 
 def _kinds(mix: Mapping[Kind, int], count: int, chance: random.Random) -> list[Kind]:

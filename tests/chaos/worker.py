@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha1
 from typing import Any, Literal
 
-from redispatcher_fastapi.broker import scripts
+from redispatcher_fastapi.broker import retrying, scripts
 from redispatcher_fastapi.broker.scripts import Script
 from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.cli import main
@@ -20,7 +20,7 @@ from redispatcher_fastapi.pool.heartbeat import Heartbeat
 from tests.chaos.journal import note
 from tests.chaos.workload import current_run
 
-Protection = Literal["fence", "dedupe", "renewal", "grace", "isolation", "release"]
+Protection = Literal["fence", "dedupe", "renewal", "outage-grace", "isolation", "shutdown-grace"]
 
 _FENCE = "local function owns(delivery, token) return delivery == token end"
 
@@ -45,12 +45,14 @@ def remove_fence() -> None:
 
 
 def remove_renewal() -> None:
-    """Never renew a lease."""
-    replace(Heartbeat, "start", lambda _: None)
+    """Never renew a lease, in every other process: if none did, it would pass for an outage."""
+    if int(os.environ["CHAOS_NUMBER"]) % 2:
+        replace(Heartbeat, "start", lambda _: None)
 
 
-def remove_grace() -> None:
-    """Take a server that was away for a process that was."""
+def remove_outage_grace() -> None:
+    """Take a server that was away for a process that was, and look at it before anybody renews."""
+    replace(retrying, "jittered_delay", lambda _: 0.05)
     line = "if now < seen or now - seen > lease / 2 then"
     rewrite(scripts.UPKEEP, line, "if false then")
     rewrite(scripts.RENEW, line, "if false then")
@@ -75,22 +77,18 @@ def remove_dedupe() -> None:
     rewrite(scripts.PUBLISH, "local is_known = known[index] or taken[id]", "local is_known = false")
 
 
-def remove_release() -> None:
-    """Hand nothing back when it is told to stop."""
-
-    async def release(self: WorkerBroker, queue: str, holder: str, deliveries: Any) -> int:
-        return len(deliveries)
-
-    replace(WorkerBroker, "release", release)
+def remove_shutdown_grace() -> None:
+    """Cancel what runs as soon as it is told to stop."""
+    os.environ["CHAOS_GRACE"] = "0"
 
 
 PROTECTIONS: Mapping[Protection, Callable[[], None]] = {
     "fence": remove_fence,
     "dedupe": remove_dedupe,
     "renewal": remove_renewal,
-    "grace": remove_grace,
+    "outage-grace": remove_outage_grace,
     "isolation": remove_isolation,
-    "release": remove_release,
+    "shutdown-grace": remove_shutdown_grace,
 }
 
 

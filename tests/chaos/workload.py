@@ -56,6 +56,7 @@ class Work(BaseConsumer):
             case _:
                 await asyncio.sleep(message.seconds)
         if message.kind == "raise" or (message.kind == "flaky" and context.attempt < 3):
+            note("raised", context.id, run)
             raise ValueError("not this time")
         note("finished", context.id, run)
         return run
