@@ -24,7 +24,7 @@ class Blocks(BaseConsumer):
     """Keeps the event loop to itself until something is true."""
 
     QUEUE = "blocks"
-    until: ClassVar[Callable[[], bool]]
+    until: ClassVar[list[Callable[[], bool]]] = []
 
     class Message(BaseConsumer.Message):
         word: str = ""
@@ -39,7 +39,7 @@ def count_everything(word: str, depth: int = 0) -> None:
     if depth:
         count_less(word, depth - 1)
     else:
-        wait_until_blocking(Blocks.until)
+        wait_until_blocking(Blocks.until[-1])
 
 
 def count_less(word: str, depth: int) -> None:
@@ -49,7 +49,7 @@ def count_less(word: str, depth: int) -> None:
 @pytest.fixture
 def hooks() -> RecordingHooks:
     hooks = RecordingHooks()
-    Blocks.until = lambda: bool(hooks.blocks)
+    Blocks.until.append(lambda: bool(hooks.blocks))
     return hooks
 
 
@@ -64,7 +64,7 @@ async def test_a_handler_that_blocks_is_named_with_its_job_and_its_stack(
     (block,), (end,) = hooks.blocks, hooks.ends_of_blocks
     assert (block.name, block.queue, block.job_id) == ("Blocks", "blocks", job.id)
     assert "in count_everything" in block.stack
-    assert "wait_until_blocking(Blocks.until)" in block.stack
+    assert "wait_until_blocking(Blocks.until[-1])" in block.stack
     assert not block.is_frozen
     assert LIMIT < block.lasted <= end.lasted
     assert end.job_id == job.id
@@ -84,11 +84,11 @@ async def test_a_block_is_reported_once_however_long_it_lasts(
             lasted_long.append(time.monotonic())
         return bool(lasted_long) and lasted_long[-1] - lasted_long[0] > LEASE.total_seconds()
 
-    Blocks.until = is_much_later
+    Blocks.until.append(is_much_later)
     async with running_pool(redis_dsn, Blocks, lease=LEASE, hooks=hooks) as running:
         await running.perform(Blocks.Message())
         await wait_until(lambda: bool(hooks.ends_of_blocks))
-        Blocks.until = lambda: len(hooks.blocks) > 1
+        Blocks.until.append(lambda: len(hooks.blocks) > 1)
         await running.perform(Blocks.Message())
 
     assert len(hooks.blocks) == 2
@@ -105,7 +105,7 @@ async def test_health_tells_of_the_block_while_it_lasts(
             seen.append(running.pool.health)
             return bool(hooks.blocks)
 
-        Blocks.until = has_seen
+        Blocks.until.append(has_seen)
         await running.perform(Blocks.Message())
         await wait_until(lambda: running.pool.health.is_healthy)
 
