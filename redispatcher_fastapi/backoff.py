@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from traceback import format_tb
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -160,8 +161,13 @@ class RetryPolicy:
         try:
             delay = self.delay_for(attempt, error)
             return None if delay is None else checked_delay("RetryPolicy.delay_for", delay)
-        except Exception:
-            _logger.exception("RetryPolicy.delay_for failed; the policy's backoff decides.")
+        except Exception as broken:
+            # Neither its text nor what it came from, which is the handler's: they may show values.
+            _logger.error(  # noqa: TRY400
+                "RetryPolicy.delay_for failed with %s; the policy's backoff decides.\n%s",
+                type(broken).__qualname__,
+                "".join(format_tb(broken.__traceback__)),
+            )
             return self._back_off(attempt, random)
 
     def _back_off(self, attempt: int, random: Callable[[], float]) -> timedelta:

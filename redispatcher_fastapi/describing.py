@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections import deque
 from itertools import islice
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from redispatcher_fastapi.broker.types import AttemptError
-from redispatcher_fastapi.message import summarize_problems
+from redispatcher_fastapi.message import on_one_line, summarize_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,19 +53,23 @@ def describe_text(error: BaseException) -> str:
     return on_one_line(f"{name}: {text}"[:_MAX_TEXT]) if text else name
 
 
+def log_exception(
+    logger: logging.Logger,
+    error: BaseException,
+    message: str,
+    *arguments: object,
+    level: int = logging.ERROR,
+) -> None:
+    """Log an exception with its traceback, but without the values of a payload it may show."""
+    if holds_payload(error):
+        logger.log(level, f"{message}\n%s", *arguments, describe_error(error).traceback)
+    else:
+        logger.log(level, message, *arguments, exc_info=error)
+
+
 def shown_id(job_id: str) -> str:
     """Return the id of a job for a log line; an id that somebody forged may be anything."""
     return on_one_line(job_id[:_LONGEST_ID])
-
-
-def on_one_line(text: str) -> str:
-    """Return a text with its control characters shown, so that it cannot pass for another line."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def holds_payload(error: BaseException) -> bool:

@@ -7,16 +7,21 @@ The envelope is JSON that a person can read and another language can write:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from redispatcher_fastapi.errors import RedispatcherError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 ENVELOPE_VERSION = 1
 _LISTED_PROBLEMS = 20
 _MAX_ERROR_LENGTH = 4096
+_LONGEST_PART = 100
+_UNKNOWN_TAG = "Input has a tag that is none of the expected ones"
 _BEFORE_BODY = b'{"v":1,"body":'
 
 # Not Literal[1], which takes true and 1.0 as well.
@@ -111,7 +116,27 @@ def summarize_problems(error: ValidationError) -> str:
     """Return where a validation failed and which rules were broken, without any input value."""
     problems = error.errors(include_input=False, include_url=False, include_context=False)
     listed = "; ".join(
-        ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+        ": ".join(filter(None, (".".join(map(_shown_part, problem["loc"])), _shown_rule(problem))))
         for problem in problems[:_LISTED_PROBLEMS]
     )
-    return f"{len(problems)} problem(s): {listed}"[:_MAX_ERROR_LENGTH]
+    return on_one_line(f"{len(problems)} problem(s): {listed}"[:_MAX_ERROR_LENGTH])
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with its control characters shown, so that it cannot pass for another line."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _shown_part(part: int | str) -> str:
+    text = str(part)  # the key of a mapping may be anything
+    return text if len(text) <= _LONGEST_PART else f"{text[:_LONGEST_PART]}..."
+
+
+def _shown_rule(problem: ErrorDetails) -> str:
+    # Of pydantic's own texts, the only one that repeats a value.
+    return _UNKNOWN_TAG if problem["type"] == "union_tag_invalid" else problem["msg"]

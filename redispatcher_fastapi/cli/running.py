@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from redispatcher_fastapi.cli.announcing import announce
 from redispatcher_fastapi.cli.target import Target, TargetError, load_target
+from redispatcher_fastapi.describing import log_exception
 from redispatcher_fastapi.dispatcher import (
     NoDispatcherError,
     Redispatcher,
@@ -68,10 +69,10 @@ def run_pool(options: PoolOptions, *, version: str) -> None:
             logger.critical("%s", error)
             raise SystemExit(EXIT_USAGE) from error
         except StartUpError as error:
-            logger.critical("%s", error, exc_info=error.__cause__)
+            log_exception(logger, error.__cause__ or error, "%s", error, level=logging.CRITICAL)
             raise SystemExit(EXIT_FAILED) from error
         except Exception as error:
-            logger.critical("The pool ended with an error.", exc_info=True)
+            log_exception(logger, error, "The pool ended with an error.", level=logging.CRITICAL)
             raise SystemExit(EXIT_FAILED) from error
 
 
@@ -80,7 +81,10 @@ def _load(options: PoolOptions) -> Target:
         return load_target(options.target)
     except TargetError as error:
         options.configure_logging()
-        logger.critical("%s", error, exc_info=error.__cause__)
+        if error.__cause__ is None:
+            logger.critical("%s", error)
+        else:
+            log_exception(logger, error.__cause__, "%s", error, level=logging.CRITICAL)
         raise SystemExit(EXIT_USAGE) from error
     except ConfigurationError as error:
         options.configure_logging()

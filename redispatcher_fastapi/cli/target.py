@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from fastapi import FastAPI
 
 from redispatcher_fastapi.config import RedispatcherConfig
+from redispatcher_fastapi.describing import describe_text
 from redispatcher_fastapi.dispatcher import Redispatcher
 from redispatcher_fastapi.errors import ConfigurationError, RedispatcherError
 
@@ -79,7 +80,7 @@ def _import(name: str) -> ModuleType:
 
 def _broken_module(name: str, error: BaseException) -> TargetError:
     return TargetError(
-        f"Importing {name} raised {type(error).__name__}: {error}. "
+        f"Importing {name} raised {describe_text(error)}. "
         f"Correct that first; `python -c 'import {name}'` shows it, too."
     )
 

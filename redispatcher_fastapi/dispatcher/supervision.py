@@ -14,6 +14,7 @@ import anyio
 from redispatcher_fastapi.backoff import Exponential
 from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.server_check import check_server
+from redispatcher_fastapi.describing import log_exception
 from redispatcher_fastapi.errors import BrokerUnavailableError, RedispatcherError
 
 if TYPE_CHECKING:
@@ -104,15 +105,17 @@ class _Supervisor(Generic[PoolT]):
             try:
                 await self.pool.run()
                 return
-            except Exception:
+            except Exception as error:
                 if self._stopping.is_set():
-                    logger.exception("The pool crashed while it stopped.")
+                    log_exception(logger, error, "The pool crashed while it stopped.")
                     return
                 if anyio.current_time() - started > _HEALTHY.total_seconds():
                     crashes = 0
                 crashes += 1
                 delay = self._restart.delay(crashes, random.random).total_seconds()
-                logger.exception(
+                log_exception(
+                    logger,
+                    error,
                     "The pool crashed; the application serves on and starts a new one in %.1f s.",
                     delay,
                 )

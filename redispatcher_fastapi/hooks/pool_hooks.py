@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.describing import log_exception
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.hooks.events import LoopBlock, Outage
 
 logger = logging.getLogger("redispatcher.pool")
+
+_FAILED = "A hook of the pool failed."
 
 
 class PoolHooks:
@@ -76,14 +80,14 @@ class GuardedHooks(PoolHooks):
     def job_started(self, delivery: Delivery, name: str) -> None:
         try:
             self._hooks.job_started(delivery, name)
-        except Exception:
-            _log_failure()
+        except Exception as error:
+            log_exception(logger, error, _FAILED)
 
     def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
         try:
             self._hooks.job_ended(delivery, name, outcome, seconds)
-        except Exception:
-            _log_failure()
+        except Exception as error:
+            log_exception(logger, error, _FAILED)
 
     def job_parked(self, queue: str, job_id: str, reason: str) -> None:
         _call(self._hooks.job_parked, queue, job_id, reason)
@@ -124,9 +128,5 @@ class GuardedHooks(PoolHooks):
 def _call(hook: Callable[..., None], *arguments: Any, **options: Any) -> None:
     try:
         hook(*arguments, **options)
-    except Exception:
-        _log_failure()
-
-
-def _log_failure() -> None:
-    logger.exception("A hook of the pool failed.")
+    except Exception as error:
+        log_exception(logger, error, _FAILED)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.types import Released, Succeeded
 from redispatcher_fastapi.broker.working import WorkerBroker
+from redispatcher_fastapi.describing import log_exception, shown_id
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.hooks import GuardedHooks
 from redispatcher_fastapi.pool.claiming import Claimer
@@ -221,8 +222,12 @@ class Worker:
                     outcome = lane.execution.fail(delivery, error)
             except Exception as error:
                 # Given back it would run again at once, and again; charged, it comes to an end.
-                logger.exception(
-                    "Running %s %s went wrong in the pool itself.", lane.name, delivery.job_id
+                log_exception(
+                    logger,
+                    error,
+                    "Running %s %s went wrong in the pool itself.",
+                    lane.name,
+                    shown_id(delivery.job_id),
                 )
                 outcome = lane.execution.fail(delivery, error)
             if run.cancelled_for == "shutdown" and not isinstance(outcome, Succeeded):
@@ -267,7 +272,7 @@ class Worker:
                 continue
             logger.warning(
                 "Job %s does not heed its cancellation; giving it back all the same.",
-                run.delivery.job_id,
+                shown_id(run.delivery.job_id),
             )
             self._end(lane, run, Released())
 

@@ -26,13 +26,9 @@ def delivery(job_id: str = "a") -> Delivery:
 
 
 def raised(text: str) -> Exception:
-    try:
-        try:
-            raise LookupError(text)
-        except LookupError as error:
-            raise ValueError(text) from error
-    except ValueError as error:
-        return error
+    error = ValueError(text)
+    error.__cause__ = LookupError(text)
+    return error
 
 
 def end(hooks: PoolHooks, outcome: Outcome, job_id: str = "a") -> None:
@@ -52,12 +48,12 @@ EVENTS: dict[str, Callable[[PoolHooks], None]] = {
 }
 
 
-@pytest.fixture(params=EVENTS.values(), ids=EVENTS.keys())
+@pytest.fixture(params=list(EVENTS))
 def records(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> list[logging.LogRecord]:
     with caplog.at_level(logging.DEBUG, "redispatcher"):
-        request.param(LoggingHooks())
+        EVENTS[request.param](LoggingHooks())
     assert caplog.records
     return caplog.records
 

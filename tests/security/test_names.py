@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,12 +92,8 @@ def test_a_queue_has_exactly_one_hash_tag_and_it_is_its_name(name: str) -> None:
 
 @given(st.text(max_size=130))
 def test_an_id_is_taken_as_it_is_or_refused(text: str) -> None:
-    try:
-        accepted = check_job_id(text)
-    except InvalidNameError as error:
-        assert len(str(error)) < 500
-    else:
-        assert accepted == text
+    with suppress(InvalidNameError):
+        assert check_job_id(text) == text
         assert text.isascii()
         assert text.isprintable()
 
