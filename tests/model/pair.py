@@ -1,0 +1,215 @@
+"""What publishers and pools do, to the real engine and to the model alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from redispatcher_fastapi.broker import scripts
+from redispatcher_fastapi.broker.records import parse_faults, split_live_record
+from redispatcher_fastapi.broker.scripts import Argument
+from tests.model import operations, working
+from tests.model.jobs import Delivery, Faults
+from tests.model.looking import Looking
+from tests.model.operations import Message
+from tests.model.working import Budget, Claim, Renewed, Settled, Taken, Upkeep
+
+
+class Want(NamedTuple):
+    """What a process asks of one queue."""
+
+    queue: str
+    holder: str
+    count: int
+    suspects: int
+    first: int
+
+
+class Pair(Looking):
+    """One call per method; each raises ``AssertionError`` where the engine is not as the model."""
+
+    def publish(self, queue: str, messages: Sequence[Message], needed: int | None) -> str:
+        is_plain = not any(message.due or message.is_chosen for message in messages)
+        arguments: list[Argument] = [self.limits.queue_length, "" if needed is None else needed]
+        arguments.append(2 if is_plain else 4)
+        for message in messages:
+            arguments += (message.id, message.envelope)
+            if not is_plain:
+                arguments += (message.due, "1" if message.is_chosen else "")
+        return self.call(
+            scripts.PUBLISH,
+            [queue],
+            arguments,
+            lambda: operations.publish(self.queues[queue], messages, needed),
+            bytes.decode,
+            is_refused=lambda answer: "1" not in answer,
+            is_repeated=lambda _: None,
+        )
+
+    def claim(self, wants: Sequence[Want]) -> list[Claim]:
+        arguments = [part for want in wants for part in want[1:]]
+
+        def expect() -> list[Claim]:
+            budget = Budget()
+            return [
+                working.claim(self.queues[queue], holder, wanted, suspects, first, budget)
+                for queue, holder, wanted, suspects, first in wants
+            ]
+
+        return self.call(
+            scripts.CLAIM,
+            [want.queue for want in wants],
+            arguments,
+            expect,
+            lambda reply: [
+                _read_claim(one, want.first) for one, want in zip(reply, wants, strict=True)
+            ],
+            is_refused=lambda claims: not any(one.has_lease for one in claims),
+            is_repeated=lambda claims: (
+                [one.taken for one in claims] if all(one.taken for one in claims) else None
+            ),
+        )
+
+    def claim_solo(
+        self, queue: str, holder: str, sequence: int, *, is_empty: bool, turn: int
+    ) -> Taken | bool:
+        has_lease = holder in self.queues[queue].leases
+        return self.call(
+            scripts.CLAIM_SOLO,
+            [queue],
+            [holder, sequence, "1" if is_empty else "", turn],
+            lambda: working.claim_solo(
+                self.queues[queue], holder, sequence, is_empty=is_empty, turn=turn
+            ),
+            _read_solo,
+            is_refused=lambda _: not has_lease,
+        )
+
+    def acknowledge(
+        self, queue: str, holder: str, request: int, settled: Sequence[Settled], result_ttl: int
+    ) -> str:
+        limits = self.limits
+        arguments: list[Argument] = [holder, request, limits.finished_count, limits.finished_age]
+        arguments += (limits.finished_min_age, limits.id_memory, len(settled))
+        for one in settled:
+            arguments += (one.id, one.token, f"{one.run},{one.wait}{'!' if one.is_chosen else ''}")
+        for number, one in enumerate(settled, start=1):
+            if one.result is not None:
+                arguments += (number, result_ttl, one.result)
+        return self.call(
+            scripts.ACK,
+            [queue],
+            arguments,
+            lambda: working.acknowledge(
+                self.queues[queue], holder, str(request), settled, result_ttl
+            ),
+            bytes.decode,
+            is_refused=lambda answer: "1" not in answer,
+            besides=frozenset({f"calls:{holder}"}),
+        )
+
+    def fail(self, queue: str, holder: str, request: int, settled: Sequence[Settled]) -> str:
+        arguments: list[Argument] = [holder, request, self.limits.dead_age]
+        for one in settled:
+            arguments += (one.id, one.token, one.action, one.delay, one.reason, one.error)
+        return self.call(
+            scripts.FAIL,
+            [queue],
+            arguments,
+            lambda: working.fail(self.queues[queue], holder, str(request), settled),
+            bytes.decode,
+            is_refused=lambda answer: "1" not in answer,
+            besides=frozenset({f"calls:{holder}"}),
+        )
+
+    def release(self, queue: str, holder: str, request: int, settled: Sequence[Settled]) -> str:
+        arguments: list[Argument] = [holder, request]
+        for one in settled:
+            arguments += (one.id, one.token)
+        return self.call(
+            scripts.RELEASE,
+            [queue],
+            arguments,
+            lambda: working.release(self.queues[queue], holder, str(request), settled),
+            bytes.decode,
+            is_refused=lambda answer: "1" not in answer,
+            besides=frozenset({f"calls:{holder}"}),
+        )
+
+    def renew(self, queues: Sequence[str], holder: str) -> list[Renewed]:
+        return self.call(
+            scripts.RENEW,
+            queues,
+            [self.limits.lease, *[holder for _ in queues]],
+            lambda: [working.renew(self.queues[queue], holder) for queue in queues],
+            lambda reply: [Renewed(int(held), list(grace)) for held, grace in reply],
+            is_refused=lambda renewed: all(one.held == -1 for one in renewed),
+            is_repeated=lambda renewed: [one.held for one in renewed],
+            besides=frozenset({"leases"}),
+        )
+
+    def depart(self, queues: Sequence[str], holder: str) -> list[int]:
+        return self.call(
+            scripts.DEPART,
+            queues,
+            [holder for _ in queues],
+            lambda: [working.depart(self.queues[queue], holder) for queue in queues],
+            list,
+            is_refused=lambda ended: not any(ended),
+        )
+
+    def upkeep(self, queues: Sequence[str]) -> list[Upkeep]:
+        limits = self.limits
+        return self.call(
+            scripts.UPKEEP,
+            queues,
+            [
+                limits.lease,
+                limits.finished_count,
+                limits.finished_age,
+                limits.finished_min_age,
+                limits.id_memory,
+                limits.dead_count,
+                limits.dead_age,
+                limits.queue_length,
+            ],
+            lambda: [working.keep_up(self.queues[queue]) for queue in queues],
+            lambda reply: [_read_upkeep(one) for one in reply],
+            is_repeatable=False,
+        )
+
+
+def _read_claim(reply: Any, first: int) -> Claim:
+    status, wait, solo, jobs, faults, started = reply
+    taken: list[Taken] = []
+    for place in range(len(jobs) // 2):
+        job_id, record = jobs[2 * place : 2 * place + 2]
+        delivery = Delivery(first + place, int(started))
+        taken.append(_read_taken(job_id, record, faults[place] if faults else b"", delivery))
+    return Claim(bool(status), int(wait), int(solo), taken)
+
+
+def _read_solo(reply: Any) -> Taken | bool:
+    if reply[0] != 1:
+        return bool(reply[0] == 2)
+    _, job_id, record, faults, token = reply
+    sequence, started = token.decode().removesuffix("*").split(",")
+    delivery = Delivery(int(sequence), int(started), is_alone=token.endswith(b"*"))
+    return _read_taken(job_id, record, faults, delivery)
+
+
+def _read_taken(job_id: bytes, record: bytes, faults: bytes, delivery: Delivery) -> Taken:
+    published, is_chosen, envelope = split_live_record(record)
+    assert published is not None
+    counts = Faults(*map(int, faults.split(b","))) if faults else Faults()
+    assert parse_faults(faults) == counts[:2]
+    return Taken(job_id.decode(), published, is_chosen, envelope, counts, delivery)
+
+
+def _read_upkeep(reply: Any) -> Upkeep:
+    next_end, report, has_more, grace = reply
+    taken_back = [
+        (report[at].decode(), int(report[at + 1]), report[at + 2].decode())
+        for at in range(0, len(report), 3)
+    ]
+    return Upkeep(int(next_end), taken_back, bool(has_more), list(grace))

@@ -1,0 +1,106 @@
+"""What Redis must hold if the model is right: the table of `docs/life-of-a-job.md`."""
+
+from __future__ import annotations
+
+from redispatcher_fastapi.job import JobState
+from tests.model.jobs import Calls, Job
+from tests.model.queue import Queue
+from tests.model.store import Dump, Entry, Record
+
+WATCHED_TTL = 60_000
+_LETTERS = {JobState.SUCCEEDED: "S", JobState.CANCELLED: "C", JobState.DEAD: "D"}
+#: Tests take less of real time than this; times to live are compared as closely.
+_TOLERANCE = 30_000
+
+
+def project(queue: Queue) -> Dump:
+    """Return every key of a queue with its content."""
+    leases = dict(queue.leases)
+    if queue.last_look is not None:
+        leases[""] = queue.last_look
+    faults = {job.id: job.faults for job in queue.jobs.values() if job.faults is not None}
+    dump: Dump = {
+        "jobs": Entry({job.id: _record(job) for job in queue.jobs.values()}),
+        **{lane: Entry(ids) for lane, ids in queue.lanes.items()},
+        "scheduled": Entry(_dues(queue, JobState.SCHEDULED)),
+        "retrying": Entry(_dues(queue, JobState.RETRYING)),
+        "dead": Entry(_dues(queue, JobState.DEAD)),
+        "leases": Entry(leases),
+        "faults": Entry({job_id: ",".join(map(str, had)) for job_id, had in faults.items()}),
+        "succeeded": Entry(queue.finished[JobState.SUCCEEDED]),
+        "cancelled": Entry(queue.finished[JobState.CANCELLED]),
+        "remembered": Entry(queue.remembered),
+        "ghosts": Entry(queue.ghosts),
+        "watched": Entry(queue.watched, WATCHED_TTL),
+        "wake": Entry(["1"] if queue.has_token else []),
+        "stats": Entry({name: str(count) for name, count in queue.stats.items() if count}),
+    }
+    for holder, held in queue.held.items():
+        dump[f"held:{holder}"] = Entry({one: delivery.token for one, delivery in held.items()})
+    for holder, calls in queue.calls.items():
+        dump[f"calls:{holder}"] = Entry(_calls(calls), calls.ttl)
+    for job_id, history in queue.histories.items():
+        dump[f"history:{job_id}"] = Entry(history.lines, history.ttl)
+    for job_id, (result, ttl) in queue.results.items():
+        dump[f"result:{job_id}"] = Entry(result, ttl)
+    for name, ttl in queue.pokes.items():
+        dump[f"poke:{name}"] = Entry(["1"], ttl)
+    if queue.turn is not None:
+        holder, sequence, ttl = queue.turn
+        dump["turn"] = Entry(f"{holder},{sequence}".encode(), ttl)
+    return {key: entry for key, entry in dump.items() if entry.content}
+
+
+def find_differences(expected: Dump, found: Dump) -> list[str]:
+    """Return one line per key that is not as expected."""
+    return [
+        f"{key}: expected {expected.get(key)}, found {found.get(key)}"
+        for key in sorted(expected.keys() | found.keys())
+        if not _agree(expected.get(key), found.get(key))
+    ]
+
+
+def find_misplaced(queue: Queue, found: Dump) -> list[str]:
+    """Return the jobs that are not in exactly the one place of their state (I0)."""
+    places: dict[str, list[str]] = {job_id: [] for job_id in queue.jobs}
+    for key, entry in found.items():
+        name = key.partition(":")[0]
+        if name in {"ready", "suspects", "solo", "held", *JobState}:
+            for job_id in entry.content:
+                is_ghost = name in queue.lanes and job_id in queue.ghosts
+                if not is_ghost:
+                    places.setdefault(job_id, []).append(key)
+    return [f"{job_id} is in {where}" for job_id, where in places.items() if len(where) != 1]
+
+
+def _agree(expected: Entry | None, found: Entry | None) -> bool:
+    if expected is None or found is None or expected.content != found.content:
+        return False
+    if expected.ttl is None or found.ttl is None:
+        return expected.ttl is found.ttl
+    return expected.ttl - _TOLERANCE < found.ttl <= expected.ttl
+
+
+def _dues(queue: Queue, state: JobState) -> dict[str, int]:
+    jobs = (queue.jobs[job_id] for job_id in queue.ids_in(state))
+    return {job.id: job.ending.at if job.ending else job.due for job in jobs}
+
+
+def _record(job: Job) -> Record:
+    if job.ending is None:
+        return Record(job.published, job.is_chosen, job.envelope)
+    letter = _LETTERS[job.state]
+    if job.state is JobState.DEAD:
+        return Record(job.published, job.is_chosen, job.envelope, letter, job.ending)
+    return Record(None, job.is_chosen, None, letter, job.ending)
+
+
+def _calls(calls: Calls) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    if calls.claim is not None:
+        fields["claim"] = str(calls.claim)
+    for operation, (request, text) in calls.answers.items():
+        fields |= {operation: request, f"{operation}:answer": text}
+    if calls.is_given_up:
+        fields["given_up"] = "1"
+    return fields

@@ -1,0 +1,180 @@
+"""The state of one queue in the model, and the moves that several operations share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from redispatcher_fastapi.job import JobState
+from tests.model.jobs import Calls, Delivery, Ending, Faults, History, Job, Limits
+
+KEPT_ATTEMPTS = 20
+CALLS_TTL = 600_000
+LANES = ("ready", "suspects", "solo")
+
+
+@dataclass
+class Clock:
+    """The time in milliseconds, the same for every queue."""
+
+    now: int
+
+
+class Queue:
+    """Everything the engine knows of one queue.
+
+    A job waits or is finished by its ``state``; only where order matters there is a list besides:
+    the lanes of those that can run, and the order in which jobs finished.
+    """
+
+    def __init__(self, name: str, limits: Limits, clock: Clock) -> None:
+        self.name = name
+        self.limits = limits
+        self.clock = clock
+        self.jobs: dict[str, Job] = {}
+        self.lanes: dict[str, list[str]] = {lane: [] for lane in LANES}
+        #: Ids whose place in a lane is still there, though the job no longer waits in it.
+        self.ghosts: set[str] = set()
+        self.finished: dict[JobState, list[str]] = {
+            JobState.SUCCEEDED: [],
+            JobState.CANCELLED: [],
+        }
+        self.held: dict[str, dict[str, Delivery]] = {}
+        self.leases: dict[str, int] = {}
+        self.last_look: int | None = None
+        self.calls: dict[str, Calls] = {}
+        self.histories: dict[str, History] = {}
+        self.results: dict[str, tuple[bytes, int]] = {}
+        self.remembered: dict[str, int] = {}
+        self.watched: set[str] = set()
+        self.announced: list[str] = []
+        self.has_token = False
+        self.pokes: dict[str, int] = {}
+        self.turn: tuple[str, int, int] | None = None
+        self.stats: Counter[str] = Counter()
+
+    @property
+    def now(self) -> int:
+        return self.clock.now
+
+    def ids_in(self, state: JobState) -> list[str]:
+        """Return the ids of the jobs in one state that waits for a time, or of the dead."""
+        found = [job for job in self.jobs.values() if job.state is state]
+        return [job.id for job in sorted(found, key=lambda job: (_moment(job), job.id))]
+
+    def waiting(self) -> int:
+        """Return how many jobs count for the limit of the queue."""
+        waiting = {JobState.QUEUED, JobState.SCHEDULED, JobState.RETRYING}
+        return sum(job.state in waiting for job in self.jobs.values())
+
+    def holder_of(self, job_id: str) -> str | None:
+        return next((holder for holder, held in self.held.items() if job_id in held), None)
+
+    def wake(self) -> None:
+        self.has_token = True
+
+    def announce(self, job_id: str) -> None:
+        if job_id in self.watched:
+            self.watched.discard(job_id)
+            self.announced.append(job_id)
+
+    def put_off(self, job: Job, state: JobState, due: int) -> None:
+        """Let a job wait for a time; a pool that sleeps until a later one is woken."""
+        others = [self.jobs[other].due for other in self.ids_in(state)]
+        if not others or due < min(others):
+            self.wake()
+        job.state, job.due = state, due
+
+    def drop_delivery(self, holder: str, job_id: str) -> Delivery:
+        held = self.held[holder]
+        delivery = held.pop(job_id)
+        if not held:
+            del self.held[holder]
+        return delivery
+
+    def add_attempt(self, job_id: str, started: int, details: str) -> None:
+        history = self.histories.setdefault(job_id, History())
+        history.lines.append(f"{started},{self.now:013d},{details}")
+        del history.lines[:-KEPT_ATTEMPTS]
+
+    def let_history_expire(self, job_id: str, ttl: int) -> None:
+        if job_id in self.histories:
+            self.histories[job_id].ttl = ttl
+
+    def bury(self, job: Job, started: int, attempts: int, losses: int, reason: str) -> None:
+        """Let a job be dead, with its body and its history."""
+        job.state = JobState.DEAD
+        wait = started - job.published
+        job.ending = Ending(self.now, self.now - started, wait, attempts, losses, reason)
+        job.faults = None
+        self.let_history_expire(job.id, self.limits.dead_age)
+        self.announce(job.id)
+        self.stats["died"] += 1
+
+    def end_turn(self, holder: str) -> None:
+        if self.turn and self.turn[0] == holder:
+            self.turn = None
+
+    def forget(self, job: Job) -> None:
+        """Forget a finished job, but not yet an id that the caller chose."""
+        del self.jobs[job.id]
+        if job.is_chosen:
+            self.remembered[job.id] = self.now + self.limits.id_memory
+
+    def trim(self, order: JobState, budget: int) -> bool:
+        """Forget the oldest that are too old or too many; return whether the budget was used up."""
+        ids = self.finished[order]
+        excess = len(ids) - self.limits.finished_count
+        count = 0
+        for job_id in ids[:budget]:
+            age = self.now - _moment(self.jobs[job_id])
+            is_too_many = count < excess and age > self.limits.finished_min_age
+            if age <= self.limits.finished_age and not is_too_many:
+                break
+            count += 1
+        for job_id in ids[:count]:
+            self.forget(self.jobs[job_id])
+        del ids[:count]
+        return count == budget
+
+    def look(self) -> list[int]:
+        """Notice an outage or a step of the clock: then every lease begins anew.
+
+        Return how many did, and for how long nobody had looked; nothing where none did.
+        """
+        grace: list[int] = []
+        last = self.now if self.last_look is None else self.last_look
+        if self.now < last or self.now - last > self.limits.lease / 2:
+            self.leases = dict.fromkeys(self.leases, self.now + self.limits.lease)
+            if self.leases:
+                self.stats["graces"] += 1
+                grace = [len(self.leases), self.now - last]
+        self.last_look = self.now
+        return grace
+
+    def calls_of(self, holder: str) -> Calls:
+        return self.calls.setdefault(holder, Calls())
+
+    def answer(self, holder: str, operation: str, request: str, text: str) -> str:
+        """Remember an answer; for a while only where no lease says when to forget it."""
+        calls = self.calls_of(holder)
+        calls.answers[operation] = (request, text)
+        if holder not in self.leases:
+            calls.ttl = CALLS_TTL
+        return text
+
+    def remembered_answer(self, holder: str, operation: str, request: str) -> str | None:
+        calls = self.calls.get(holder, Calls())
+        last, text = calls.answers.get(operation, ("", ""))
+        return text if last == request and text else None
+
+    def charge(self, job: Job, *, errors: int = 0, losses: int = 0, solo_losses: int = 0) -> Faults:
+        """Count what went wrong with a job; return the sums."""
+        had = job.faults or Faults()
+        job.faults = Faults(had.errors + errors, had.losses + losses, had.solo_losses + solo_losses)
+        return job.faults
+
+
+def _moment(job: Job) -> int:
+    """Return when a job is due or, if it is finished, when that was."""
+    return job.ending.at if job.ending else job.due
