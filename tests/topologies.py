@@ -8,9 +8,14 @@ import socket
 import subprocess
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
+from redis.exceptions import ResponseError
+
 from tests.servers import (
+    CommandClient,
+    Config,
     RedisServer,
     RedisServers,
     ServerNotStartedError,
@@ -25,12 +30,14 @@ _SLOTS = 16384
 _MASTER = "my-master"
 
 
-def start_cluster(servers: RedisServers, *, masters: int = 1) -> list[RedisServer]:
+_CLUSTER = {"cluster-enabled": "yes", "cluster-announce-ip": "127.0.0.1"}
+
+
+def start_cluster(
+    servers: RedisServers, *, masters: int = 1, config: Config | None = None
+) -> list[RedisServer]:
     """Start a cluster whose masters have equal shares of the slots, in their order."""
-    nodes = [
-        servers.start(config={"cluster-enabled": "yes", "cluster-announce-ip": "127.0.0.1"})
-        for _ in range(masters)
-    ]
+    nodes = [servers.start(config={**_CLUSTER, **(config or {})}) for _ in range(masters)]
     for number, node in enumerate(nodes):
         with node.client() as admin:
             slots = range(_SLOTS * number // masters, _SLOTS * (number + 1) // masters)
@@ -43,12 +50,41 @@ def start_cluster(servers: RedisServers, *, masters: int = 1) -> list[RedisServe
     return nodes
 
 
+def start_cluster_replicas(
+    servers: RedisServers, masters: Sequence[RedisServer], *, config: Config | None = None
+) -> list[RedisServer]:
+    """Start a replica for each master of a cluster, and return once they have everything."""
+    replicas: list[RedisServer] = []
+    for master in masters:
+        replica = servers.start(config={**_CLUSTER, **(config or {})})
+        replicas.append(replica)
+        with master.client() as admin, replica.client() as theirs:
+            theirs.execute_command("CLUSTER", "MEET", "127.0.0.1", master.port)
+            admin.execute_command("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+            master_id = admin.execute_command("CLUSTER", "MYID")
+            wait_until_blocking(partial(_is_attached, theirs, master_id))
+    nodes = [*masters, *replicas]
+    wait_until_blocking(lambda: all(_knows_all(node, len(masters), len(nodes)) for node in nodes))
+    wait_until_blocking(lambda: all(is_confirmed(master) for master in masters))
+    return replicas
+
+
+def _is_attached(replica: CommandClient, master_id: str) -> bool:
+    try:
+        replica.execute_command("CLUSTER", "REPLICATE", master_id)
+    except ResponseError as error:
+        if "Unknown node" not in str(error):
+            raise
+        return False
+    return True
+
+
 def cluster_dsn(nodes: Sequence[RedisServer]) -> str:
     """Return the address of a cluster, which names only its first node."""
     return f"redis+cluster://127.0.0.1:{nodes[0].port}"
 
 
-def _knows_all(node: RedisServer, masters: int) -> bool:
+def _knows_all(node: RedisServer, masters: int, nodes: int | None = None) -> bool:
     with node.client() as admin:
         state = str(admin.execute_command("CLUSTER", "INFO"))
     return all(
@@ -56,10 +92,38 @@ def _knows_all(node: RedisServer, masters: int) -> bool:
         for fact in (
             "cluster_state:ok",
             f"cluster_slots_assigned:{_SLOTS}",
-            f"cluster_known_nodes:{masters}",
+            f"cluster_known_nodes:{nodes or masters}",
             f"cluster_size:{masters}",
         )
     )
+
+
+def holds_slot(node: RedisServer, slot: int) -> bool:
+    """Return whether a node has a slot."""
+    with node.client() as admin:
+        me = str(admin.execute_command("CLUSTER", "MYID"))
+        ranges = admin.execute_command("CLUSTER", "SLOTS")
+    return any(first <= slot <= last and master[2] == me for first, last, master, *_ in ranges)
+
+
+def begin_move(slot: int, source: CommandClient, target: CommandClient) -> None:
+    """Begin to move a slot as redis-cli does."""
+    source_id = source.execute_command("CLUSTER", "MYID")
+    target_id = target.execute_command("CLUSTER", "MYID")
+    target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+    source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+
+
+def finish_move(
+    slot: int, source: CommandClient, target: CommandClient, server: RedisServer
+) -> None:
+    """Move the keys of a slot, one by one, and then the slot."""
+    while keys := source.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        for key in keys:
+            source.execute_command("MIGRATE", "127.0.0.1", server.port, key, 0, 5000)
+    target_id = target.execute_command("CLUSTER", "MYID")
+    for node in (target, source):
+        node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import count
+from itertools import count, pairwise
 from time import monotonic
 
 from redispatcher_fastapi import (
@@ -42,6 +42,11 @@ class Load:
         """Return once so many more jobs are acknowledged."""
         goal = len(self.acknowledged) + number
         await wait_until(lambda: len(self.acknowledged) >= goal, timeout=timedelta(seconds=45))
+
+    def longest_gap(self, since: float) -> float:
+        """Return the longest time in seconds without an acknowledgement, from this time on."""
+        times = sorted(at for at in self.acknowledged.values() if at > since)
+        return max(later - earlier for earlier, later in pairwise([since, *times]))
 
     def acknowledged_after(self, time: float) -> set[str]:
         """Return the jobs whose publish returned after this time."""

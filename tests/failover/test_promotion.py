@@ -21,6 +21,7 @@ from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.errors import PublishUncertainError
 from redispatcher_fastapi.keys import queue_prefix, stats_key
 from tests.broker.engine import ENVELOPE
+from tests.failover.conftest import IS_LONG
 from tests.failover.load import known_to
 from tests.pool.running import PATIENCE, running_pool
 from tests.reliability.jobs import Quick
@@ -32,7 +33,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.redis
 
 LEASE = timedelta(seconds=1)
-ROUNDS = 3
+BRIEFLY = timedelta(seconds=0.5)
+ROUNDS = 20 if IS_LONG else 3
 
 
 class Gated(BaseConsumer):
@@ -90,10 +92,10 @@ def statistic(server: RedisServer, queue: str, name: str) -> int:
 
 
 @asynccontextmanager
-async def sending(dsn: str, *, confirmed_replicas: int) -> AsyncGenerator[Sender, None]:
-    settings = EngineSettings(
-        confirmed_replicas=confirmed_replicas, publish_timeout=timedelta(seconds=0.5)
-    )
+async def sending(
+    dsn: str, *, confirmed_replicas: int, timeout: timedelta = PATIENCE
+) -> AsyncGenerator[Sender, None]:
+    settings = EngineSettings(confirmed_replicas=confirmed_replicas, publish_timeout=timeout)
     async with (
         Connections(parse_dsn(dsn)) as connections,
         Sender(Broker(connections, settings)) as sender,
@@ -117,7 +119,9 @@ async def publish_until_killed(master: RedisServer, *, confirmed_replicas: int) 
                 else:
                     acknowledged.add(job_id)
 
-    async with sending(master.dsn, confirmed_replicas=confirmed_replicas) as sender:
+    async with sending(
+        master.dsn, confirmed_replicas=confirmed_replicas, timeout=timedelta(seconds=1)
+    ) as sender:
         tasks = [asyncio.create_task(publish_on(sender, str(name))) for name in range(8)]
         await wait_until(lambda: len(acknowledged) >= 300)
         master.kill()
@@ -157,7 +161,7 @@ async def test_the_same_publish_is_not_taken_for_confirmed(redis_servers: RedisS
     replica = start_replica(redis_servers, master)
     cut_off(master, replica)
 
-    async with sending(master.dsn, confirmed_replicas=1) as sender:
+    async with sending(master.dsn, confirmed_replicas=1, timeout=BRIEFLY) as sender:
         with pytest.raises(NotReplicatedError):
             await sender.send(Quick.QUEUE, Submission("one", ENVELOPE))
     replica.resume()
@@ -169,15 +173,15 @@ async def test_a_repeated_publish_reaches_the_new_master(redis_servers: RedisSer
     submission = Submission("one", ENVELOPE, is_chosen_id=True)
     cut_off(master, replica)
     with Proxy(master.port) as proxy:
-        async with sending(proxy.dsn, confirmed_replicas=1) as sender:
+        async with sending(proxy.dsn, confirmed_replicas=1, timeout=BRIEFLY) as sender:
             with pytest.raises(NotReplicatedError):
                 await sender.send(Quick.QUEUE, submission)
-            master.kill()
-            replica.resume()
-            promote(replica)
-            other = start_replica(redis_servers, replica)
-            proxy.lead_to(replica.port)
-
+        master.kill()
+        replica.resume()
+        promote(replica)
+        other = start_replica(redis_servers, replica)
+        proxy.lead_to(replica.port)
+        async with sending(proxy.dsn, confirmed_replicas=1) as sender:
             assert await sender.send(Quick.QUEUE, submission)
 
     assert known_to(replica) == known_to(other) == {"one"}

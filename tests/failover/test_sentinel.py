@@ -65,6 +65,7 @@ async def test_a_killed_master_costs_only_what_replication_had_not_carried(
     assert known_to(old) == known_to(new)
 
 
+@pytest.mark.long
 async def test_a_failover_on_command_costs_only_what_replication_had_not_carried(
     group: SentinelGroup, pools: Pools, oracle: Oracle
 ) -> None:
@@ -92,6 +93,7 @@ async def test_a_failover_on_command_costs_only_what_replication_had_not_carried
     assert [process.is_alive for process in processes] == [True, True]
 
 
+@pytest.mark.long
 async def test_a_failover_on_command_costs_no_confirmed_publish(
     group: SentinelGroup, pools: Pools, oracle: Oracle
 ) -> None:

@@ -29,9 +29,12 @@ from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.keys import queue_prefix
 from tests.leaks import find_leaks
 from tests.pool.running import PATIENCE, RunningPool, running_pool
-from tests.servers import CommandClient, RedisServer, RedisServers, find_redis_server, skip_or_fail
+from tests.servers import RedisServer, RedisServers, find_redis_server, skip_or_fail
 from tests.topologies import (
+    begin_move,
     cluster_dsn,
+    finish_move,
+    holds_slot,
     offset_of,
     running_sentinel,
     start_cluster,
@@ -375,33 +378,6 @@ class TestCluster:
 
         assert held == list(QUEUES)
         assert results == ["A", 1, "a on attempt 1"]
-
-
-def holds_slot(node: RedisServer, slot: int) -> bool:
-    """Return whether a node has a slot."""
-    with node.client() as admin:
-        me = str(admin.execute_command("CLUSTER", "MYID"))
-        ranges = admin.execute_command("CLUSTER", "SLOTS")
-    return any(first <= slot <= last and master[2] == me for first, last, master, *_ in ranges)
-
-
-def begin_move(slot: int, source: CommandClient, target: CommandClient) -> None:
-    """Begin to move a slot as redis-cli does."""
-    source_id = source.execute_command("CLUSTER", "MYID")
-    target_id = target.execute_command("CLUSTER", "MYID")
-    target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-    source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-
-
-def finish_move(
-    slot: int, source: CommandClient, target: CommandClient, server: RedisServer
-) -> None:
-    """Move the keys of a slot, one by one, and then the slot."""
-    for key in source.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-        source.execute_command("MIGRATE", "127.0.0.1", server.port, key, 0, 5000)
-    target_id = target.execute_command("CLUSTER", "MYID")
-    for node in (target, source):
-        node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 def queues_on(node: RedisServer) -> set[str]:
