@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("redispatcher.broker")
 
+#: redis-py raises a KeyError for a slot that is not on its map of a cluster it has not reached.
+_FAILURES: tuple[type[Exception], ...] = (*REDIS_ERRORS, KeyError)
+
 _READ_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0
 _SUBSCRIBE_SECONDS = 2.0
@@ -92,7 +95,7 @@ class Announcements:
                     failures = 0
                     if message is not None:
                         self._take(message)
-            except REDIS_ERRORS as error:
+            except _FAILURES as error:
                 logger.debug("Cannot hear of finished jobs: %s", error)
                 await asyncio.sleep(jittered_delay(failures))
                 failures += 1

@@ -133,6 +133,8 @@ def _classify(error: Exception) -> type[BrokerError]:
             return ours
     text = str(error)
     if isinstance(error, RedisClusterException):
+        if isinstance(error.__cause__, AuthenticationError | NoPermissionError):
+            return BrokerAccessError
         return BrokerUnavailableError if _CLUSTER_IS_AWAY.search(text) else BrokerError
     if _ACCESS_IN_SCRIPT.search(text):
         return BrokerAccessError

@@ -31,7 +31,7 @@ from redispatcher_fastapi import (
     MessageEncodingError,
     RetryPolicy,
 )
-from redispatcher_fastapi.broker.types import Delivery, Released
+from redispatcher_fastapi.broker.types import Delivery, Outcome, Released
 from redispatcher_fastapi.describing import describe_error
 from redispatcher_fastapi.execution import Execution
 from redispatcher_fastapi.hooks import GuardedHooks, PoolHooks
@@ -317,7 +317,8 @@ async def test_a_policy_that_fails_leaks_neither_its_error_nor_that_of_the_handl
 
 
 class Broken(PoolHooks):
-    job_ended = raise_from_hook
+    def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
+        raise_from_hook()
 
 
 def test_a_hook_that_fails_leaks_nothing_by_its_error(caplog: pytest.LogCaptureFixture) -> None:
