@@ -4,6 +4,8 @@ VENV ?= .venv
 ARGS ?=
 # Where `make bench` writes its report and plots.
 OUT ?= build/benchmarks
+# How long `make soak` works.
+MINUTES ?= 60
 # Leave UV empty (`make UV= install`) to install with pip although uv is there.
 UV ?= $(shell command -v uv 2>/dev/null)
 # Set PYTHON to choose the interpreter; it is looked for otherwise.
@@ -16,7 +18,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test lint format types check coverage demo bench clean
+.PHONY: help install test lint format types check coverage demo bench chaos soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +53,12 @@ demo: $(VENV)/.installed-demo ## See the example application at work; ONCE=1 end
 
 bench: $(VENV)/.installed-bench ## Measure this library and its peers; QUICK=1, FULL=1, OUT=DIRECTORY
 	$(BIN)/python -m benchmarks --out $(OUT) $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
+
+chaos: install ## Do all faults to pools at work, 20 times over; QUICK=1 for what CI does, ARGS="--seeds 5"
+	$(BIN)/python -m $(if $(QUICK),pytest tests/chaos,tests.chaos) $(ARGS)
+
+soak: install ## Work for an hour, or MINUTES=, and see whether memory stays flat
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## Remove the virtual environment, caches and builds
 	rm -rf $(VENV) benchmarks/.environments build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -38,10 +38,11 @@ def note(event: str, job_id: str = "-", run: str = "-") -> None:
 
 
 class Journal:
-    """Reads the file as it grows."""
+    """Reads the file as it grows; with ``only``, it keeps entries about one kind of event alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, only: str | None = None) -> None:
         self.path = path
+        self._only = only
         path.touch()
         self._offset = 0
         self._entries: list[Entry] = []
@@ -71,6 +72,7 @@ class Journal:
         self._offset += len(complete) + len(newline)
         for line in complete.decode().splitlines():
             event, job_id, run, pid, at = line.split(" ")
-            self._entries.append(Entry(event, job_id, run, int(pid), float(at)))
+            if self._only in {None, event}:
+                self._entries.append(Entry(event, job_id, run, int(pid), float(at)))
             if event == "ready":
                 self._ready.add(int(pid))

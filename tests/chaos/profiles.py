@@ -66,7 +66,12 @@ def _outage(fault: str) -> Profile:
 ALONE: Mapping[str, Profile] = {
     "kill": _alone("kill", every=2.0),
     "stop": _alone("stop", every=4.0),
-    "term": _alone("term", "keeps-leases", "no-repeats", "finishes-in-grace", every=2.5),
+    "term": Profile(
+        faults=("term",),
+        mix=_HELD,
+        every=2.5,
+        promises=("keeps-leases", "no-repeats", "finishes-in-grace"),
+    ),
     "crash": Profile(mix={"quick": 196, "crash": 4}, jobs=200, workers=2),
     "long": Profile(mix=_LONG, jobs=200, promises=("keeps-leases", "no-repeats")),
     "block": Profile(
@@ -105,6 +110,10 @@ MIXED = Profile(
 PROFILES: Mapping[str, Profile] = {
     **ALONE,
     "mixed": MIXED,
+    # How soon what a killed process held starts again, with many samples.
+    "restarts": Profile(
+        faults=("kill",), mix={"steady": 1}, jobs=1_800, seconds=70.0, every=3.0, workers=4
+    ),
     # What the controls need beside these: a Redis that keeps nothing when it is killed.
     "redis-kill-without-file": Profile(faults=("redis-kill",), mix=_QUICK, is_persistent=False),
 }

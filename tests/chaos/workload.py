@@ -22,7 +22,7 @@ from redispatcher_fastapi import (
 )
 from tests.chaos.journal import note
 
-Kind = Literal["quick", "long", "block", "flaky", "raise", "crash"]
+Kind = Literal["quick", "steady", "long", "block", "flaky", "raise", "crash"]
 
 #: How a job of each kind ends, whatever befalls the processes that run it.
 POISON: frozenset[Kind] = frozenset({"raise", "crash"})
@@ -37,6 +37,7 @@ class Work(BaseConsumer):
     """Returns which delivery of the job it was."""
 
     QUEUE = "work"
+    RESULT_TTL = timedelta(seconds=float(os.environ.get("CHAOS_RESULT_TTL", "3600")))
     RETRY = RetryPolicy(max_attempts=3, backoff=Fixed(timedelta(milliseconds=150)))
 
     class Message(BaseConsumer.Message):
@@ -66,6 +67,7 @@ class Errand(BaseConsumer):
     """Does the same in a thread."""
 
     QUEUE = "errand"
+    RESULT_TTL = Work.RESULT_TTL
     RETRY = Work.RETRY
 
     class Message(BaseConsumer.Message):
@@ -84,8 +86,9 @@ QUEUES = (Work.QUEUE, Errand.QUEUE)
 
 def make_work(kind: Kind, lease: timedelta, chance: random.Random) -> Work.Message:
     """Return a job of one kind that takes as long as its kind does."""
-    leases = _LEASES.get(kind)
-    seconds = chance.uniform(0.0, 0.03) if leases is None else leases * lease.total_seconds()
+    if leases := _LEASES.get(kind):
+        return Work.Message(kind=kind, seconds=leases * lease.total_seconds())
+    seconds = 1.0 if kind == "steady" else chance.uniform(0.0, 0.03)
     return Work.Message(kind=kind, seconds=seconds)
 
 
@@ -99,6 +102,7 @@ def make_config(environment: Mapping[str, str]) -> RedispatcherConfig:
         lease=timedelta(seconds=float(environment["CHAOS_LEASE"])),
         grace_period=timedelta(seconds=float(environment["CHAOS_GRACE"])),
         # Every job must still be known when it is judged.
-        finished_max_count=1_000_000,
+        finished_max_count=int(environment.get("CHAOS_KEPT", "1000000")),
+        dead_max_count=int(environment.get("CHAOS_KEPT", "1000000")),
         finished_max_age=timedelta(hours=48),
     )
