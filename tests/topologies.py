@@ -157,21 +157,32 @@ async def tls_server(
         await asyncio.sleep(0)
 
 
-def _make_certificates(directory: Path) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        skip_or_fail("openssl is not on PATH")
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 
-    def run(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=directory, check=True, capture_output=True)
 
-    run(
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=test ca"),
+def make_authority(directory: Path) -> None:
+    """Make an authority of its own: ``ca.pem``, with its key."""
+    directory.mkdir(exist_ok=True)
+    _run_openssl(
+        directory,
+        *("req", "-x509", *_NEW_KEY, "-nodes", "-days", "1", "-subj", "/CN=test ca"),
         *("-keyout", "ca.key", "-out", "ca.pem"),
         *("-addext", "keyUsage=critical,keyCertSign"),
     )
+
+
+def _run_openssl(directory: Path, *arguments: str) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        skip_or_fail("openssl is not on PATH")
+    subprocess.run([openssl, *arguments], cwd=directory, check=True, capture_output=True)
+
+
+def _make_certificates(directory: Path) -> None:
+    make_authority(directory)
+    run = partial(_run_openssl, directory)
     run(
-        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"),
+        *("req", *_NEW_KEY, "-nodes", "-subj", "/CN=localhost"),
         *("-keyout", "server.key", "-out", "server.csr"),
     )
     (directory / "names").write_text("subjectAltName=DNS:localhost")
