@@ -1,0 +1,1 @@
+"""Kills, freezes and poisons workers of this library and of its peers; see ../README.md."""
