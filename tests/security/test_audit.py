@@ -73,8 +73,10 @@ def test_what_was_not_looked_up_is_skipped_and_not_passed(
 def test_without_an_answer_it_is_skipped_with_the_reason(
     audit: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failed = SimpleNamespace(stderr="one\nName or service not known\n", returncode=1)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    def fail(*_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(stderr="one\nName or service not known\n", returncode=1)
+
+    monkeypatch.setattr(subprocess, "run", fail)
 
     assert audit.main() == 77
     assert "Name or service not known" in capsys.readouterr().out

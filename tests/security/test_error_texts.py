@@ -72,8 +72,8 @@ class Many(BaseModel):
     pattern: Annotated[str, Field(pattern="^[a-z]$")] = "a"
     short: Annotated[str, Field(max_length=3)] = "a"
     animal: Annotated[Cat | Dog, Field(discriminator="kind")] = Cat(kind="cat")
-    items: list[int] = Field(default_factory=list)
-    by_name: dict[str, int] = Field(default_factory=dict)
+    items: list[int] = Field(default_factory=list[int])
+    by_name: dict[str, int] = Field(default_factory=dict[str, int])
     hidden: SecretStr = SecretStr("")
 
 

@@ -45,6 +45,10 @@ class Recorder:
     def execute_command(self, *command: Any) -> None: ...
 
 
+def takes_nothing(client: object, parameter: str) -> bool:
+    return False
+
+
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
@@ -52,7 +56,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
         monkeypatch.setattr(clients, name, recorder)
     monkeypatch.setattr(clients, "_sync_cluster", recorder)
     monkeypatch.setattr("redis.Redis", recorder)
-    monkeypatch.setattr(clients, "_takes", lambda *_: False)
+    monkeypatch.setattr(clients, "_takes", takes_nothing)
     return recorder
 
 
