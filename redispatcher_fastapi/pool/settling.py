@@ -37,11 +37,6 @@ class _Waiting:
     since: float = 0.0
     under_way_since: float | None = None
 
-    def add(self, ended: Ended) -> None:
-        if not self.ended:
-            self.since = time.monotonic()
-        self.ended.append(ended)
-
     @property
     def oldest(self) -> float | None:
         """Since when the first of all has been waiting."""
@@ -75,7 +70,9 @@ class Settler:
         if waiting is None:
             waiting = self._waiting[key] = _Waiting()
             self._news.set()
-        waiting.add((lane, delivery, outcome))
+        if not waiting.ended:
+            waiting.since = time.monotonic()
+        waiting.ended.append((lane, delivery, outcome))
 
     def longest_wait(self, queue: str) -> float | None:
         """Return for how many seconds an outcome has waited for Redis; any thread may ask.

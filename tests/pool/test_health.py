@@ -21,6 +21,10 @@ from redispatcher_fastapi import (
     Redispatcher,
     RedispatcherConfig,
 )
+from redispatcher_fastapi.broker.broker import Broker
+from redispatcher_fastapi.broker.connection import Connections
+from redispatcher_fastapi.broker.sending import DirectSender
+from redispatcher_fastapi.publisher import Publisher
 from tests.pool.recording import RecordingHooks
 from tests.pool.running import RunningPool, running_pool
 from tests.servers import RedisServer, RedisServers, find_free_port
@@ -220,6 +224,51 @@ class TestPausedRedis:
         assert {grace.holders for grace in hooks.graces} == {1}
         assert all(LEASE / 2 < grace.gap < 20 * LEASE for grace in hooks.graces)
         assert "nobody is charged" in caplog.text
+
+
+@pytest.mark.redis
+async def test_a_claim_that_is_refused_is_told_of_though_renewals_are_not(
+    running: tuple[RunningPool, RedisServer], hooks: RecordingHooks
+) -> None:
+    pool, server = running[0].pool, running[1]
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "-lpop")
+        await running[0].publish(Other.Message())
+        await wait_until(lambda: not pool.health.can_claim)
+        await wait_until(lambda: (pool.health.unanswered_for or LEASE / 9) > LEASE)
+        reasons = {queue.reason or "" for queue in pool.health.queues}
+        admin.execute_command("ACL", "SETUSER", "default", "+lpop")
+
+    (reason,) = reasons
+    assert reason.startswith("Redis did not answer a claim: ")
+    assert len(hooks.failures) == 1
+
+
+@pytest.mark.redis
+@pytest.mark.slow
+async def test_a_pool_without_a_free_slot_notices_an_outage_when_it_looks_after_its_queues(
+    redis_servers: RedisServers, hooks: RecordingHooks
+) -> None:
+    server = redis_servers.start()
+    wait = ConsumerConfig(consumer_class=Wait, count=1)
+    config = RedispatcherConfig(redis_dsn=server.dsn, consumers=[wait])
+    async with Connections(config.dsn, command_timeout=LEASE / 2) as connections:
+        broker = Broker(connections, config.engine_settings())
+        sender = DirectSender(connections.publisher, settings=broker.settings, store=broker)
+        pool = ConsumerPool(config, broker=broker, hooks=hooks)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(pool.run())
+            await Publisher(Wait, sender, max_message_bytes=1000).publish(Wait.Message())
+            await wait_until(lambda: pool.running == 1)
+            with server.paused():
+                await wait_until(lambda: not pool.health.can_claim)
+                (queue,) = pool.health.queues
+            await wait_until(lambda: pool.health.can_claim)
+            pool.stop_now()
+
+    # With a lease of half a minute, the first renewal is still to come.
+    assert (queue.reason or "").startswith("Redis did not answer while looking after the queues")
+    assert len(hooks.failures) == len(hooks.resumptions) == 1
 
 
 @pytest.mark.redis

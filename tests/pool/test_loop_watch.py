@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -123,6 +124,33 @@ async def test_a_stack_is_bounded(redis_dsn: str, hooks: RecordingHooks) -> None
     assert 10 < block.stack.count("  File ") <= 30
     assert len(block.stack) <= 8192
     assert block.stack.rstrip().splitlines()[-1].strip().startswith("time.sleep")
+
+
+async def test_so_are_its_bytes_and_the_innermost_frame_is_kept(
+    redis_dsn: str, hooks: RecordingHooks, tmp_path: Path
+) -> None:
+    comment = "#" * 2000
+    source = "\n".join(
+        f"def {name}(wait, depth):\n"
+        f"    return {other}(wait, depth - 1) if depth else wait()  {comment}"
+        for name, other in [("dig", "delve"), ("delve", "dig")]
+    )
+    file = tmp_path / "long.py"
+    file.write_text(source, encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile(source, str(file), "exec"), names)
+
+    def block() -> bool:
+        wait_until_blocking(lambda: bool(hooks.blocks))
+        return True
+
+    Blocks.until.append(lambda: names["dig"](block, 20))
+    async with running_pool(redis_dsn, Blocks, lease=LEASE, hooks=hooks) as running:
+        await running.perform(Blocks.Message())
+
+    (block_seen,) = hooks.blocks
+    assert 4000 < len(block_seen.stack.encode()) <= 8192
+    assert block_seen.stack.rstrip().splitlines()[-1].strip().startswith("time.sleep")
 
 
 async def test_another_task_that_blocks_is_told_from_a_handler(
