@@ -23,6 +23,8 @@ class Contender:
     """Seconds without a sign of life after which the library itself gives a job to others."""
     tuning: str
     """The option that sets the lease, what it is set to, and its default."""
+    untuned: str
+    """How soon a lost job would be taken over with its default."""
     promises: str
     """What its documentation says of the three faults, and what it does not."""
 
@@ -31,6 +33,7 @@ CONTENDERS = (
     Contender(
         name="ours",
         program="ours",
+        untuned="30 s",
         worker=("redispatcher", "pool", f"{_PROGRAMS}.ours:app"),
         lease=LEASE,
         tuning=f"`lease` {LEASE} s (default 30 s)",
@@ -40,6 +43,7 @@ CONTENDERS = (
     Contender(
         name="taskiq-stream",
         program="taskiq",
+        untuned="10 min",
         worker=(
             *("taskiq", "worker", f"{_PROGRAMS}.taskiq:broker", "--workers", "1"),
             *("--max-async-tasks", str(SLOTS)),
@@ -54,6 +58,7 @@ CONTENDERS = (
     Contender(
         name="docket",
         program="docket",
+        untuned="5 min",
         worker=("python", "-m", f"{_PROGRAMS}.docket", "worker"),
         lease=LEASE,
         tuning=f"`redelivery_timeout` {LEASE} s (default 5 min)",
@@ -62,6 +67,7 @@ CONTENDERS = (
     Contender(
         name="streaq",
         program="streaq",
+        untuned="60 s",
         worker=("streaq", "run", f"{_PROGRAMS}.streaq:worker"),
         lease=LEASE,
         tuning=f"`idle_timeout` {LEASE} s (default 60 s)",
@@ -71,6 +77,7 @@ CONTENDERS = (
     Contender(
         name="saq",
         program="saq",
+        untuned="not at all",
         worker=("saq", f"{_PROGRAMS}.saq.settings"),
         lease=LEASE + 1,
         tuning=f"`heartbeat` {LEASE} s, sent by the job itself every second (default: none, the "
@@ -81,6 +88,7 @@ CONTENDERS = (
     Contender(
         name="arq",
         program="arq",
+        untuned="310 s",
         worker=("arq", f"{_PROGRAMS}.arq.WorkerSettings"),
         lease=LEASE + ARQ_MARGIN,
         tuning=f"`job_timeout` {LEASE} s, to which {ARQ_MARGIN} s are added (default 300 + "

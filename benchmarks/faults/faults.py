@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from benchmarks.faults.fleet import send
 from benchmarks.faults.journal import Line
@@ -81,8 +81,10 @@ def stop(stage: Stage, rounds: int) -> Stop:
         _settle(stage)
         final = {job: stage.ask(job) for job in held}
         freezes.append(Freeze(pid, until, held, after, final))
+        ids = [stage.ids[job] for job in held]
         for line in stage.journal.lines(level=logging.WARNING, since=since):
-            (own if line.pid == pid else others).append(line)
+            if any(id in line.text for id in ids):
+                (own if line.pid == pid else others).append(line)
     return judge_stop(
         stage.journal.entries("started", "stop-"),
         stage.journal.entries("finished", "stop-"),
@@ -98,13 +100,10 @@ def poison(stage: Stage, rounds: int) -> Poison:
     seconds = max(BOUND, 8 * stage.contender.lease)
     names = [f"innocent-{number}" for number in range(INNOCENTS)]
     begun = time.monotonic()
-    for number, name in enumerate(names):
-        if number == SLOTS:
-            stage.publish("killer", KILLER_SECONDS, kills=True)
-            published = time.monotonic()
-        stage.publish(name, INNOCENT_SECONDS)
-        due = begun + INNOCENTS_WITHIN * (number + 1) / INNOCENTS
-        time.sleep(max(0.0, due - time.monotonic()))
+    _publish_evenly(stage, names[:SLOTS])
+    published = time.monotonic()
+    stage.publish("killer", KILLER_SECONDS, kills=True)
+    _publish_evenly(stage, names[SLOTS:])
     time.sleep(max(0.0, begun + seconds - time.monotonic()))
     killer = stage.ask("killer")
     answers = [stage.ask(name) for name in names]
@@ -129,6 +128,14 @@ FAULTS: Mapping[str, Callable[[Stage, int], Kill | Stop | Poison]] = {
     "stop": stop,
     "poison": poison,
 }
+
+
+def _publish_evenly(stage: Stage, innocents: Sequence[str]) -> None:
+    begun = time.monotonic()
+    for number, name in enumerate(innocents, start=1):
+        stage.publish(name, INNOCENT_SECONDS)
+        due = begun + number * INNOCENTS_WITHIN / INNOCENTS
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _fill_a_worker(stage: Stage, prefix: str) -> tuple[list[str], int]:

@@ -30,7 +30,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What workers logged of it."""
+    """The warnings and errors that name one of the jobs."""
 
     warnings: int
     first: str = ""

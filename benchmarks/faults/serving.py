@@ -26,7 +26,9 @@ class Client(Protocol):
 
     async def start(self) -> None: ...
 
-    async def publish(self, job: str, seconds: float, *, kills: bool) -> None: ...
+    async def publish(self, job: str, seconds: float, *, kills: bool) -> str:
+        """Return the id that the library logs."""
+        ...
 
     async def ask(self, job: str) -> Answer:
         """Look, without waiting."""
@@ -46,7 +48,9 @@ async def _serve(client: Client) -> None:
         question = json.loads(line)
         answer: dict[str, object] = {}
         if question["kind"] == "publish":
-            await client.publish(question["job"], question["seconds"], kills=question["kills"])
+            kills = question["kills"]
+            id = await client.publish(question["job"], question["seconds"], kills=kills)
+            answer = {"id": id}
         else:
             answer = asdict(await client.ask(question["job"]))
         print(json.dumps(answer), flush=True)  # noqa: T201

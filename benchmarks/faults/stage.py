@@ -35,6 +35,8 @@ class Stage:
         self._environment = environment
         self._resources = ExitStack()
         self._lock = Lock()
+        self.ids: dict[str, str] = {}
+        """What the library calls each job in its log."""
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
@@ -78,7 +80,8 @@ class Stage:
         self._resources.close()
 
     def publish(self, job: str, seconds: float, *, kills: bool = False) -> None:
-        self._call(kind="publish", job=job, seconds=seconds, kills=kills)
+        answer = self._call(kind="publish", job=job, seconds=seconds, kills=kills)
+        self.ids[job] = answer["id"]
 
     def ask(self, job: str) -> Answer:
         """Return what the library says of a job."""

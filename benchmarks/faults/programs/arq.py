@@ -34,8 +34,9 @@ class Client:
     async def start(self) -> None:
         self._redis = await create_pool(WorkerSettings.redis_settings)
 
-    async def publish(self, job: str, seconds: float, *, kills: bool) -> None:
+    async def publish(self, job: str, seconds: float, *, kills: bool) -> str:
         await self._redis.enqueue_job("work", job, seconds, kills, _job_id=job)
+        return job
 
     async def ask(self, job: str) -> Answer:
         known = Job(job, self._redis)

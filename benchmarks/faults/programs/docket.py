@@ -54,8 +54,9 @@ class Client:
         self._docket = make_docket()
         await self._docket.__aenter__()
 
-    async def publish(self, job: str, seconds: float, *, kills: bool) -> None:
+    async def publish(self, job: str, seconds: float, *, kills: bool) -> str:
         await self._docket.add(task, key=job)(job, seconds, kills)
+        return job
 
     async def ask(self, job: str) -> Answer:
         execution = await self._docket.get_execution(job)

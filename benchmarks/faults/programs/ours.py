@@ -66,9 +66,10 @@ class Client:
         self._publisher = dispatcher.publisher(Work)
         self._jobs: dict[str, Job[str]] = {}
 
-    async def publish(self, job: str, seconds: float, *, kills: bool) -> None:
+    async def publish(self, job: str, seconds: float, *, kills: bool) -> str:
         message = Work.Message(job=job, seconds=seconds, kills=kills)
-        self._jobs[job] = await self._publisher.publish(message)
+        published = self._jobs[job] = await self._publisher.publish(message)
+        return published.id
 
     async def ask(self, job: str) -> Answer:
         known = self._jobs[job]

@@ -52,7 +52,7 @@ class Client:
     async def start(self) -> None:
         await queue.connect()
 
-    async def publish(self, job: str, seconds: float, *, kills: bool) -> None:
+    async def publish(self, job: str, seconds: float, *, kills: bool) -> str:
         await queue.enqueue(
             "work",
             key=job,
@@ -62,6 +62,7 @@ class Client:
             heartbeat=work.LEASE,
             retries=3,
         )
+        return job
 
     async def ask(self, job: str) -> Answer:
         known = await queue.job(job)

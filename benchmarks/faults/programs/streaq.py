@@ -39,8 +39,9 @@ class Client:
         await worker.__aenter__()
         self._tasks: dict[str, Task] = {}
 
-    async def publish(self, job: str, seconds: float, *, kills: bool) -> None:
-        self._tasks[job] = await task.enqueue(job, seconds, kills)
+    async def publish(self, job: str, seconds: float, *, kills: bool) -> str:
+        published = self._tasks[job] = await task.enqueue(job, seconds, kills)
+        return published.id
 
     async def ask(self, job: str) -> Answer:
         known = self._tasks[job]

@@ -33,8 +33,9 @@ class Client:
         await broker.startup()
         self._tasks: dict[str, AsyncTaskiqTask[str]] = {}
 
-    async def publish(self, job: str, seconds: float, *, kills: bool) -> None:
-        self._tasks[job] = await task.kiq(job, seconds, kills)
+    async def publish(self, job: str, seconds: float, *, kills: bool) -> str:
+        published = self._tasks[job] = await task.kiq(job, seconds, kills)
+        return published.task_id
 
     async def ask(self, job: str) -> Answer:
         known = self._tasks[job]
