@@ -18,7 +18,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test lint format types check coverage demo bench chaos soak clean
+.PHONY: help install test lint format types check coverage demo bench faults chaos soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,9 @@ chaos: install ## Do all faults to pools at work, 20 times over; QUICK=1 for wha
 
 soak: install ## Work for an hour, or MINUTES=, and see whether memory stays flat
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(ARGS)
+
+faults: $(VENV)/.installed-bench ## Kill, freeze and poison workers of this library and of its peers; OUT=DIRECTORY
+	$(BIN)/python -m benchmarks.faults --out $(OUT) $(ARGS)
 
 clean: ## Remove the virtual environment, caches and builds
 	rm -rf $(VENV) benchmarks/.environments build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
