@@ -211,7 +211,12 @@ class Judge:
             for other in finished.get(job_id, ()):
                 is_silent = (job_id, other.pid) not in reported
                 if other.run != result and is_silent and other.pid not in killed | crashed:
-                    self._break("reports-zombies", f"{job_id}: nobody was told of {other}")
+                    member = next(each for each in self._fleet.members if each.pid == other.pid)
+                    self._break(
+                        "reports-zombies",
+                        f"{job_id}: nobody was told of {other}; its process ({member.ended_for}) "
+                        f"said:\n{_tail(member)}",
+                    )
 
     def _judge_killers(self) -> None:
         starts = self._journal.by_job("started")
@@ -247,11 +252,13 @@ class Judge:
         self._report.processes = len(self._fleet.members)
         for member in self._fleet.members:
             code = member.process.returncode
-            expected = -9 if member.pid in crashed or member.ended_for == "kill" else 0
-            if code != expected:
+            expected = {-9} if member.pid in crashed or member.ended_for == "kill" else {0}
+            if not self._journal.is_ready(member.pid):
+                expected.add(-15)  # told to stop before it could listen
+            if code not in expected:
                 self._break(
                     "pools-go-on",
-                    f"a process ended with {code}, not {expected}:\n{_tail(member)}",
+                    f"a process ended with {code}:\n{_tail(member)}",
                 )
             log = member.log.read_text(encoding="utf-8", errors="replace")
             for text in _UNEXPECTED:
