@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 import pytest
@@ -12,6 +13,8 @@ from redispatcher_fastapi import (
     BaseConsumer,
     ConsumerDefinitionError,
     InvalidNameError,
+    Job,
+    JobCancelledError,
     JobState,
     Redispatcher,
     RedispatcherConfig,
@@ -25,6 +28,7 @@ from redispatcher_fastapi.keys import (
 )
 from tests.pool.running import PATIENCE, running_pool
 from tests.security.keys import redis_command
+from tests.waiting import wait_until
 
 HOSTILE_NAMES = [
     "",
@@ -41,6 +45,8 @@ HOSTILE_NAMES = [
     "\u0661",
     "a" * 65,
 ]
+#: Who waits looks again by himself after five seconds.
+TIME_WITHOUT_AN_ANNOUNCEMENT = 4.0
 #: What somebody with access to Redis can put into the list of a queue.
 FORGED_IDS = [b"\xff\xfe", b"a\nb", "é".encode(), b"x" * 5000, b"a,b", b"a}{b", b"a b"]
 
@@ -117,9 +123,24 @@ async def test_a_forged_id_is_parked_and_stops_nobody(redis_dsn: str, forged: by
 
 
 async def test_a_forged_announcement_disturbs_nobody_who_waits(redis_dsn: str) -> None:
-    async with running_pool(redis_dsn, Count) as pool:
-        waiting = await pool.publish(Count.Message(number=1), delay=PATIENCE / 100)
-        for forged in (b"\xff", b"", waiting.id.encode()):
-            redis_command(redis_dsn, "PUBLISH", finished_channel("count"), forged)
+    dispatcher = Redispatcher(RedispatcherConfig(redis_dsn=redis_dsn))
+    channel = finished_channel("count")
+    async with dispatcher.lifespan(), asyncio.TaskGroup() as tasks:
+        job = await dispatcher.publisher(Count).publish(Count.Message(), delay=PATIENCE)
+        waiting = tasks.create_task(wait_until_cancelled(job))
+        await wait_until(lambda: redis_command(redis_dsn, "PUBSUB", "NUMSUB", channel)[1] > 0)
 
-        assert await waiting.result(PATIENCE) == 1
+        for forged in (b"\xff", b"", b"\xed\xa0\x80", job.id.encode()):
+            redis_command(redis_dsn, "PUBLISH", channel, forged)
+        await job.cancel()
+
+        assert await waiting < TIME_WITHOUT_AN_ANNOUNCEMENT
+
+
+async def wait_until_cancelled(job: Job[int]) -> float:
+    """Return how many seconds it took."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(JobCancelledError):
+        await job.result(PATIENCE)
+    return loop.time() - began
