@@ -21,8 +21,12 @@ _STARTS = 100
 class Fleet:
     """Two workers, from entering to leaving."""
 
-    def __init__(self, command: list[str], *, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: list[str], *, variables: Mapping[str, str], starts: int = _STARTS
+    ) -> None:
+        """``starts`` is how often each worker may start before it is given up."""
         self._command = command
+        self._starts = starts
         self._variables = variables
         self._closing = Event()
         self._threads = [Thread(target=self._supervise) for _ in range(SIZE)]
@@ -49,7 +53,7 @@ class Fleet:
             raise ProgramFailedError(f"its workers do not keep running: {self._said}")
 
     def _supervise(self) -> None:
-        for _ in range(_STARTS):
+        for _ in range(self._starts):
             with Running(self._command, variables=self._variables) as running:
                 while not self._closing.is_set():
                     time.sleep(_PAUSE)
