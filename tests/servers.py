@@ -28,7 +28,9 @@ _ANSWERS_WITHIN = timedelta(seconds=1)
 _STOPS_WITHIN = timedelta(seconds=20)
 _CLUSTER_BUS_OFFSET = 10_000
 _START_ATTEMPTS = 5  # another process may take the free port before the server does
-
+# Which protocol connections speak, where a test does not choose one; redis-py's DSN says 2.
+_PROTOCOL = os.environ.get("REDISPATCHER_TEST_PROTOCOL")
+_OPTIONS = f"?protocol={_PROTOCOL}" if _PROTOCOL else ""
 
 Config = Mapping[str, str | tuple[str, ...]]
 
@@ -117,8 +119,8 @@ class RedisServer:
         """Where it listens, with the password if ``requirepass`` is configured."""
         password = self._password
         if self._socket_folder is not None:
-            return f"unix://{f':{password}@' if password else ''}{self._socket_path}?db=0"
-        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self._port}/0"
+            return f"unix://{f':{password}@' if password else ''}{self._socket_path}{_OPTIONS}"
+        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self._port}/0{_OPTIONS}"
 
     @property
     def port(self) -> int:

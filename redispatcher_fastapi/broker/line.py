@@ -64,7 +64,7 @@ class Line:
                     reply = await connection.read_response()
                 except ResponseError as error:
                     if is_demoted(error):
-                        await self._give_up(connection)
+                        await self._give_up(connection, *self._take_idle())
                     else:
                         self._idle.append(connection)
                     raise
@@ -96,7 +96,7 @@ class Line:
             if held.is_in_step:
                 self._idle.append(connection)
             else:
-                await self._give_up(connection)
+                await self._give_up(connection, *(self._take_idle() if held.is_demoted else ()))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -110,10 +110,16 @@ class Line:
             await self._give_up(connection)
         return await self._pool.get_connection(*self._connection_arguments)
 
-    async def _give_up(self, connection: Any) -> None:
-        with suppress(*REDIS_ERRORS):
-            await connection.disconnect(nowait=True)
-        await self._pool.release(connection)
+    def _take_idle(self) -> list[Any]:
+        """Return all idle connections, which lead to the same server as the one in hand."""
+        idle, self._idle = self._idle, []
+        return idle
+
+    async def _give_up(self, *connections: Any) -> None:
+        for connection in connections:
+            with suppress(*REDIS_ERRORS):
+                await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
 
 
 class HeldConnection:
@@ -125,6 +131,8 @@ class HeldConnection:
         self._timeout = timeout
         #: Whether each reply has come that was asked for.
         self.is_in_step = True
+        #: Whether the server has become a replica.
+        self.is_demoted = False
 
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and return its reply, as :meth:`Line.execute_command` does."""
@@ -138,7 +146,8 @@ class HeldConnection:
                 await connection.send_packed_command(packed, check_health=False)
                 reply = await connection.read_response()
         except ResponseError as error:
-            self.is_in_step = not is_demoted(error)
+            self.is_demoted = is_demoted(error)
+            self.is_in_step = not self.is_demoted
             raise
         except TimeoutError:
             raise RedisTimeoutError("There was no reply in time.") from None

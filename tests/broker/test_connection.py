@@ -101,7 +101,8 @@ class TestEveryAddress:
     async def test_resp2_is_the_default_whatever_redis_py_thinks(
         self, redis_server: RedisServer
     ) -> None:
-        async with Connections(parse_dsn(redis_server.dsn)) as connections:
+        dsn = parse_dsn(f"redis://127.0.0.1:{redis_server.port}")
+        async with Connections(dsn) as connections:
             with connections.heartbeat() as heartbeat:
                 answers = [
                     await run(connections.worker, "HELLO"),

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redispatcher_fastapi.broker import line as line_module
 from redispatcher_fastapi.broker.line import Line
-from tests.servers import RedisServer, RedisServers, find_free_port
+from tests.servers import CommandClient, RedisServer, RedisServers, find_free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.redis
 
@@ -148,3 +149,27 @@ async def test_it_closes_its_connections(server: RedisServer, line: Line) -> Non
 
     while await count_connections(line) > 1:
         pass
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+async def test_all_connections_to_a_server_that_has_become_a_replica_are_closed(
+    redis_servers: RedisServers, is_held: bool
+) -> None:
+    demoted = redis_servers.start()
+    line = open_line(demoted)
+    await asyncio.gather(*(line.execute_command("PING") for _ in range(3)))
+    with demoted.client() as admin:
+        admin.execute_command("REPLICAOF", "127.0.0.1", find_free_port())
+
+        async with line.hold() as held:
+            with pytest.raises(ReadOnlyError):
+                await (held if is_held else line).execute_command("SET", "key", "value")
+
+        # A held connection is left for itself.
+        await wait_until(lambda: count_other_clients(admin) == (0 if is_held else 1))
+    await line.aclose()
+
+
+def count_other_clients(admin: CommandClient) -> int:
+    clients = str(admin.execute_command("CLIENT", "LIST", "TYPE", "normal"))
+    return len(clients.splitlines()) - 1

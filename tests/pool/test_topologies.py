@@ -162,7 +162,7 @@ class TestOnOneServer:
     async def test_resp3(self, redis_servers: RedisServers) -> None:
         server = redis_servers.start()
 
-        await check_all_work(f"{server.dsn}?protocol=3", [server])
+        await check_all_work(f"redis://127.0.0.1:{server.port}?protocol=3", [server])
 
     async def test_tls(self, redis_servers: RedisServers, tmp_path: Path) -> None:
         async with tls_server(redis_servers, tmp_path) as (server, port):
