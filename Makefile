@@ -6,6 +6,9 @@ ARGS ?=
 OUT ?= build/benchmarks
 # How long `make soak` works.
 MINUTES ?= 60
+# How often `make model` runs its machine, and how much `make fuzz` feeds.
+EXAMPLES ?= 5000
+INPUTS ?= 1000000
 # Leave UV empty (`make UV= install`) to install with pip although uv is there.
 UV ?= $(shell command -v uv 2>/dev/null)
 # Set PYTHON to choose the interpreter; it is looked for otherwise.
@@ -18,7 +21,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test lint format types check coverage demo bench faults chaos soak sentinel cluster tls acl test-resp3 test-redis62 clean
+.PHONY: help install test lint format types check coverage demo bench faults chaos soak model mutants fuzz sentinel cluster tls acl test-resp3 test-redis62 clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +65,15 @@ soak: install ## Work for an hour, or MINUTES=, and see whether memory stays fla
 
 faults: $(VENV)/.installed-bench ## Kill, freeze and poison workers of this library and of its peers; OUT=DIRECTORY
 	$(BIN)/python -m benchmarks.faults --out $(OUT) $(ARGS)
+
+model: install ## Compare the engine with its model; EXAMPLES=, ARGS="--seed 7 --memory"
+	$(BIN)/python -m tests.model --examples $(EXAMPLES) $(ARGS)
+
+mutants: install ## Show that the model notices each of many changes to the scripts; ARGS="--only fence"
+	$(BIN)/python -m tests.model --mutants --examples 600 $(ARGS)
+
+fuzz: install ## Feed nonsense to whatever reads foreign input; INPUTS=, ARGS="--seed 7 --only dsn"
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(ARGS)
 
 sentinel: install ## Fail over by hand and by three sentinels under load, and log what that cost
 	$(FAILOVER) tests/failover/test_sentinel.py tests/failover/test_promotion.py tests/pool/test_topologies.py::TestSentinel $(ARGS)

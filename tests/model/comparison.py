@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from redispatcher_fastapi.broker.scripts import Argument, Script
+from redispatcher_fastapi.broker.scripts import Argument, BlockingClient, Script
 from redispatcher_fastapi.keys import queue_prefix
 from tests.model.jobs import Limits
 from tests.model.projection import find_differences, find_misplaced, project
 from tests.model.queue import Clock, Queue
-from tests.model.store import Client, Raw, decode_queue, read_raw, written
+from tests.model.store import Raw, decode_queue, read_raw, written
 
 START = 1_767_268_800_000
 _Answer = TypeVar("_Answer")
@@ -24,12 +24,13 @@ class Comparison:
     With ``is_twice`` set, every call is made twice: the second one must change nothing.
     """
 
-    def __init__(self, client: Client, names: Sequence[str], limits: Limits) -> None:
+    def __init__(self, client: BlockingClient, names: Sequence[str], limits: Limits) -> None:
         self.client = client
         self.limits = limits
         self.clock = Clock(START)
         self.queues = {name: Queue(name, limits, self.clock) for name in names}
         self.is_twice = False
+        self.agrees = True
         client.execute_command("FLUSHALL")
         self._raw: dict[str, Raw] = {}
 
@@ -72,6 +73,7 @@ class Comparison:
         expect: Callable[[], _Answer],
         read: Callable[[Any], _Answer],
     ) -> _Answer:
+        self.agrees = False
         prefixes = [queue_prefix(queue) for queue in queues]
         reply = script.run_blocking(self.client, prefixes, [self.clock.now, *arguments])
         answer, expected = read(reply), expect()
@@ -90,3 +92,4 @@ class Comparison:
             assert not differences, f"after {name}: " + "; ".join(differences)
             misplaced = find_misplaced(queue, found)
             assert not misplaced, f"after {name}: " + "; ".join(misplaced)
+        self.agrees = True

@@ -117,6 +117,7 @@ class Looking(Comparison):
     def expire(self, queue: str, kind: str) -> None:
         """Let the time to live of one kind of key be over, which Redis measures by itself."""
         model = self.queues[queue]
+        gone: list[str]
         match kind:
             case "watched":
                 gone = [kind] if model.watched else []
@@ -172,8 +173,8 @@ def _expect_shown(queue: Queue, job_id: str) -> tuple[object, ...] | None:
     if job.ending is not None:
         end = job.ending
         started = end.at - end.run
-        times = (started - end.wait, None, started, end.at)
-        sums = (end.attempts, end.losses, end.reason)
+        times: tuple[int | None, ...] = (started - end.wait, None, started, end.at)
+        sums: tuple[int, int, str | None] = (end.attempts, end.losses, end.reason)
     else:
         times, sums = _expect_live(queue, job)
     return (

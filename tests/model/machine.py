@@ -4,80 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from redispatcher_fastapi.broker.scripts import BlockingClient
 from redispatcher_fastapi.job import JobState
 from tests.model.jobs import Limits
 from tests.model.operations import Message
 from tests.model.pair import Pair, Want
-from tests.model.store import Client
-from tests.model.working import Settled, Taken
-
-QUEUES = ("letters", "parcels")
-_T = TypeVar("_T")
-
-#: Mostly one queue, so that much happens in it.
-queues = st.sampled_from([QUEUES[0], QUEUES[0], QUEUES[0], QUEUES[1]])
-both = st.sampled_from([QUEUES[:1], QUEUES[:1], QUEUES])
-IDS = "abcdef"
-job_ids = st.sampled_from(IDS)
-#: How far back something lies: 0 is the newest.
-ago = st.integers(0, 11)
-booleans = st.booleans()
-rarely = st.sampled_from([False, False, False, True])
-delays = st.sampled_from([0, 1, 500, 5_000, 45_000])
-dues = st.one_of(st.just(""), st.just(""), delays.map("d{}".format), delays.map("a{}".format))
-messages = st.builds(
-    Message,
-    job_ids,
-    st.sampled_from([b'{"v":1,"body":{}}', b'{"v":1,"body":{"a":[1]}}']),
-    dues,
+from tests.model.strategies import (
+    EXPIRING,
+    IDS,
+    QUEUES,
+    Ended,
+    Held,
+    ago,
     booleans,
+    both,
+    end,
+    endings,
+    job_ids,
+    limits,
+    messages,
+    operators_actions,
+    plain_messages,
+    queues,
+    rarely,
+    steps,
 )
-plain_messages = job_ids.map(lambda job_id: Message(job_id, b'{"v":1,"body":1}'))
-limits = st.sampled_from(
-    [
-        Limits(),
-        Limits(),
-        Limits(queue_length=12, finished_count=3),
-        Limits(queue_length=3, finished_count=0, dead_count=0, finished_min_age=0),
-        Limits(finished_age=20_000, finished_min_age=20_000, dead_age=30_000, id_memory=30_000),
-    ]
-)
-steps = st.sampled_from([1, 50, 1_000, 9_000, 11_000, 19_000, 20_001, 45_000, 130_000, 500_000])
+from tests.model.working import Taken
 
-
-class Ended(NamedTuple):
-    """How a process ends what it has: ``release``, or as of :class:`Settled`."""
-
-    action: str
-    delay: int
-    result: bytes | None
-
-
-class Held(NamedTuple):
-    """A delivery that somebody had at some time."""
-
-    queue: str
-    holder: str
-    taken: Taken
-
-
-actions = ["done", "done", "retry", "retry", "snooze", "dead", "dead", "release"]
-endings = st.builds(
-    Ended, st.sampled_from(actions), delays, st.sampled_from([None, None, b"{}", b"[1,2]"])
-)
-operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
-EXPIRING = ["watched", "turn", "result", "calls", "history"]
+_T = TypeVar("_T")
 
 
 class EngineMachine(RuleBasedStateMachine):
     """Subclasses name the ``client``, see :func:`machine_for`."""
 
-    client: Client
+    client: ClassVar[BlockingClient]
+    #: How many examples there were.
+    begun: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,13 +53,15 @@ class EngineMachine(RuleBasedStateMachine):
         self._requests = {"p0": 1}
         self._deliveries: list[Held] = []
         self._past: list[Callable[[], object]] = []
+        self._claims: list[Callable[[], object]] = []
 
     @initialize(limits=limits)
     def begin(self, limits: Limits) -> None:
+        type(self).begun += 1
         self.pair = Pair(self.client, QUEUES, limits)
         self._do(partial(self.pair.renew, QUEUES, "p0"))
 
-    @rule(queue=queues, messages=st.lists(messages, min_size=1, max_size=4), needs_all=rarely)
+    @rule(queue=queues, messages=st.lists(messages, min_size=1, max_size=4), needs_all=booleans)
     def publish(self, queue: str, messages: list[Message], needs_all: bool) -> None:
         needed = len(messages) if needs_all else None
         now = self.pair.clock.now
@@ -142,34 +111,61 @@ class EngineMachine(RuleBasedStateMachine):
         sequence = self._next_sequence(holder, 1, back)
         self._claim_solo(queue, holder, sequence, is_empty=is_empty)
 
-    @rule(ending=endings, ago=ago, count=st.integers(1, 3))
-    def settle(self, ending: Ended, ago: int, count: int) -> None:
+    @rule(queue=queues, ending=endings, ago=ago, count=st.integers(1, 3))
+    def settle(self, queue: str, ending: Ended, ago: int, count: int) -> None:
         """End deliveries that somebody still has."""
-        held = [one for one in self._deliveries if self._is_held(one)]
-        self._settle(held, ending, ago, count)
+        self._settle(self._held(queue), ending, ago, count)
 
     @rule(
+        queue=queues,
+        is_held=booleans,
         ending=endings,
         ago=ago,
         count=st.integers(1, 3),
-        stranger=rarely,
-        twist=st.sampled_from(["", "", "star", "sequence", "time"]),
-        repeats=rarely,
+        is_stranger=rarely,
+        twist=st.sampled_from(["", "star", "sequence", "time"]),
+        is_repeated=rarely,
     )
     def settle_wrongly(
-        self, ending: Ended, ago: int, count: int, stranger: bool, twist: str, repeats: bool
+        self,
+        queue: str,
+        is_held: bool,
+        ending: Ended,
+        ago: int,
+        count: int,
+        is_stranger: bool,
+        twist: str,
+        is_repeated: bool,
     ) -> None:
-        """End any delivery there ever was, under its holder's name or another one's."""
+        """End any delivery there ever was, or one with a wrong token, or in another one's name."""
         self._settle(
-            self._deliveries, ending, ago, count, stranger=stranger, twist=twist, repeats=repeats
+            self._held(queue) if is_held else self._deliveries,
+            ending,
+            ago,
+            count,
+            is_stranger=is_stranger,
+            twist=twist,
+            is_repeated=is_repeated,
         )
+
+    @rule(queue=queues, ago=ago, ending=endings, duration=st.sampled_from([0, 1, 1000]))
+    def settle_an_older_delivery(self, queue: str, ago: int, ending: Ended, duration: int) -> None:
+        """Give jobs back, claim them again, and end the deliveries there were before."""
+        held = self._held(queue)
+        if not held:
+            return
+        self._settle(held, Ended("release", 0, None), ago, 3)
+        holder = _pick(held, ago).holder
+        self.pair.clock.now += duration
+        self._claim([Want(queue, holder, 3, 3, self._next_sequence(holder, 3))])
+        self._settle(held, ending, ago, 3)
 
     @rule(queue=queues, count=st.integers(1, 3), ending=endings)
     def work(self, queue: str, count: int, ending: Ended) -> None:
         """Let the newest process claim, and end all it got a second later."""
         holder = self._holders[-1]
         self.pair.renew([queue], holder)
-        claimed = self._claim([Want(queue, holder, count, 2, self._next_sequence(holder, count))])
+        claimed = self._claim([self._want(queue, count, suspects=2)])
         self.pair.clock.now += 1_000
         self._settle(claimed, ending, 0, count)
 
@@ -192,17 +188,55 @@ class EngineMachine(RuleBasedStateMachine):
             self.pair.upkeep([queue])
 
     @rule(
-        queue=queues, count=st.integers(1, 2), times=st.sampled_from([1, 1, 3]), is_empty=booleans
+        queue=queues,
+        count=st.integers(1, 2),
+        times=st.sampled_from([1, 1, 3]),
+        suspects=st.integers(0, 1),
+        is_empty=booleans,
+        ending=endings,
     )
-    def kill_processes(self, queue: str, count: int, times: int, is_empty: bool) -> None:
-        """Let whatever runs next end processes; after three it must run alone."""
+    def kill_processes(
+        self, queue: str, count: int, times: int, suspects: int, is_empty: bool, ending: Ended
+    ) -> None:
+        """Let whatever runs next end processes; after three of them it must run alone."""
+        self._publish(queue, IDS[:2])
         for _ in range(times):
             self._join((queue,))
-            holder = self._holders[-1]
-            self._claim([Want(queue, holder, count, 2, self._next_sequence(holder, count))])
+            self._claim([self._want(queue, count, suspects=2)])
             self.lose(queue, 0, others=False)
         self._join((queue,))
-        self.claim_solo(queue, 0, is_empty, 0)
+        self._settle(self._claim([self._want(queue, 3, suspects=suspects)]), ending, 0, 3)
+        alone = self._claim_solo(queue, self._holders[-1], self._first(1), is_empty=is_empty)
+        self._settle(alone, ending, 0, 1)
+        self._claims[-1]()
+        self._do(partial(self.pair.depart, (queue,), self._holders[-1]))
+        self._join((queue,))
+
+    @rule(queue=queues, count=st.sampled_from([1, 4]), message=messages, action=operators_actions)
+    def use_ids_again(self, queue: str, count: int, message: Message, action: str) -> None:
+        """Let jobs with chosen ids succeed, forget them, and publish one of them again."""
+        for job_id in IDS[:count]:
+            self._do(partial(self.pair.publish, queue, [Message(job_id, b"{}", "", True)], None))
+            self.work(queue, 3, Ended("done", 0, b"[]"))
+        for duration in (self.pair.limits.finished_age, self.pair.limits.id_memory):
+            self.pair.clock.now += duration + 1
+            self._do(partial(self.pair.publish, queue, [message._replace(due="")], None))
+            self._do(partial(getattr(self.pair, action), queue, message.id))
+            self._do(partial(self.pair.upkeep, [queue]))
+
+    @rule(queue=queues, needs_all=booleans)
+    def publish_more_than_fit(self, queue: str, needs_all: bool) -> None:
+        self._publish(queue, IDS, needed=len(IDS) if needs_all else None)
+
+    @rule(queue=queues, count=st.integers(1, 2))
+    def claim_twice(self, queue: str, count: int) -> None:
+        """Claim twice, and make the first claim again."""
+        held = self._held(queue)
+        self._publish(queue, "f")
+        self.pair.renew([queue], self._holders[-1])
+        for _ in range(2):
+            held += self._claim([self._want(queue, count, suspects=1)])
+        self._claims[-2]()
 
     @rule(queue=queues, ago=ago, id=st.none() | job_ids, action=operators_actions)
     def operate(self, queue: str, ago: int, id: str | None, action: str) -> None:
@@ -211,14 +245,10 @@ class EngineMachine(RuleBasedStateMachine):
         job_id = id or (_pick(known, ago) if known else "a")
         self._do(partial(getattr(self.pair, action), queue, job_id))
 
-    @rule(
-        queue=queues,
-        state=st.sampled_from(JobState),
-        skip=st.integers(0, 2),
-        count=st.integers(1, 3),
-    )
-    def look(self, queue: str, state: JobState, skip: int, count: int) -> None:
-        self.pair.list_ids(queue, state, skip, count)
+    @rule(queue=queues, skip=st.integers(0, 2), count=st.integers(1, 3))
+    def look(self, queue: str, skip: int, count: int) -> None:
+        for state in JobState:
+            self.pair.list_ids(queue, state, skip, count)
         self.pair.counts(queue)
         self.pair.record(queue, IDS)
 
@@ -239,10 +269,27 @@ class EngineMachine(RuleBasedStateMachine):
     def move_clock(self, duration: int, is_back: bool) -> None:
         self.pair.clock.now += -min(duration, 60_000) if is_back else duration
 
+    @rule(ago=st.integers(0, 3))
+    def repeat_a_claim(self, ago: int) -> None:
+        """Make a claim again, maybe long after: whatever it brings, nobody expects it."""
+        if self._claims:
+            _pick(self._claims, ago)()
+
     @rule(ago=ago)
     def repeat(self, ago: int) -> None:
         """Make a past call again with equal arguments."""
         _pick(self._past, ago)()
+
+    def teardown(self) -> None:
+        """Look at all there is, also when what has a time to live is gone."""
+        if not hasattr(self, "pair") or not self.pair.agrees:
+            return
+        queue = QUEUES[0]
+        self.look(queue, 0, 3)
+        for expiring in EXPIRING:
+            for job_id in self.pair.queues[queue].jobs:
+                self.pair.watch(queue, job_id)
+            self.pair.expire(queue, expiring)
 
     def _join(self, queues: tuple[str, ...]) -> None:
         holder = f"p{len(self._holders)}"
@@ -250,14 +297,36 @@ class EngineMachine(RuleBasedStateMachine):
         self._sequences[holder] = self._requests[holder] = 1
         self._do(partial(self.pair.renew, queues, holder))
 
+    def _publish(self, queue: str, ids: str, *, needed: int | None = None) -> None:
+        messages = [Message(job_id, b'{"v":1,"body":3}') for job_id in ids]
+        self._do(partial(self.pair.publish, queue, messages, needed))
+
+    def _want(self, queue: str, count: int, *, suspects: int) -> Want:
+        return Want(queue, self._holders[-1], count, suspects, self._first(count))
+
+    def _first(self, count: int) -> int:
+        return self._next_sequence(self._holders[-1], count)
+
     def _next_sequence(self, holder: str, count: int, back: int = 0) -> int:
         first = max(1, self._sequences[holder] - back)
         self._sequences[holder] = max(self._sequences[holder], first + count)
         return first
 
-    def _is_held(self, one: Held) -> bool:
-        held = self.pair.queues[one.queue].held.get(one.holder, {})
-        return held.get(one.taken.id) == one.taken.delivery
+    def _held(self, queue: str) -> list[Held]:
+        """Return the deliveries somebody has; the newest process claims where there are none."""
+        held = self.pair.queues[queue].held
+        found = [
+            one
+            for one in self._deliveries
+            if one.queue == queue
+            and held.get(one.holder, {}).get(one.taken.id) == one.taken.delivery
+        ]
+        if found:
+            return found
+        self._publish(queue, IDS[:3])
+        if self.pair.renew([queue], self._holders[-1])[0].held == -1:
+            self._join((queue,))
+        return self._claim([self._want(queue, 3, suspects=3)])
 
     def _settle(
         self,
@@ -266,18 +335,18 @@ class EngineMachine(RuleBasedStateMachine):
         ago: int,
         count: int,
         *,
-        stranger: bool = False,
+        is_stranger: bool = False,
         twist: str = "",
-        repeats: bool = False,
+        is_repeated: bool = False,
     ) -> None:
         if not deliveries:
             return
         last = _pick(deliveries, ago)
         same = [one for one in deliveries if one[:2] == last[:2]]
         chosen = {one.taken[::5]: one for one in [*same[-count:], last]}
-        settled = [_end(one.taken, ending, twist if one is last else "") for one in chosen.values()]
-        holder = self._holders[-1] if stranger else last.holder
-        self._requests[holder] += not repeats
+        settled = [end(one.taken, ending, twist if one is last else "") for one in chosen.values()]
+        holder = self._holders[-1] if is_stranger else last.holder
+        self._requests[holder] += not is_repeated
         request = self._requests[holder]
         match ending.action:
             case "done":
@@ -290,7 +359,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _claim(self, wants: list[Want]) -> list[Held]:
         call = partial(self.pair.claim, wants)
-        self._past.append(call)
+        self._claims.append(call)
         claimed = [
             Held(want.queue, want.holder, taken)
             for want, claim in zip(wants, call(), strict=True)
@@ -299,53 +368,25 @@ class EngineMachine(RuleBasedStateMachine):
         self._deliveries += claimed
         return claimed
 
-    def _claim_solo(self, queue: str, holder: str, sequence: int, *, is_empty: bool) -> None:
+    def _claim_solo(self, queue: str, holder: str, sequence: int, *, is_empty: bool) -> list[Held]:
         call = partial(
             self.pair.claim_solo, queue, holder, sequence, is_empty=is_empty, turn=200_000
         )
-        self._past.append(call)
+        self._claims.append(call)
         taken = call()
-        if isinstance(taken, Taken):
-            self._deliveries.append(Held(queue, holder, taken))
+        claimed = [Held(queue, holder, taken)] if isinstance(taken, Taken) else []
+        self._deliveries += claimed
+        return claimed
 
     def _do(self, call: Callable[[], object]) -> None:
         self._past.append(call)
         call()
 
 
-def machine_for(client: Client) -> type[EngineMachine]:
+def machine_for(client: BlockingClient) -> type[EngineMachine]:
     """Return a machine that drives the engine of one store, which it empties."""
     return type("EngineMachine", (EngineMachine,), {"client": client})
 
 
 def _pick(values: list[_T], ago: int) -> _T:
     return values[-1 - ago % len(values)]
-
-
-def _end(taken: Taken, ending: Ended, twist: str) -> Settled:
-    action = ending.action
-    sequence, started, is_alone = taken.delivery
-    delivery = taken.delivery
-    match twist:
-        case "star":
-            delivery = delivery._replace(is_alone=not is_alone)
-        case "sequence":
-            delivery = delivery._replace(sequence=sequence + 1)
-        case "time":
-            delivery = delivery._replace(started=started + 1)
-        case _:
-            pass
-    return Settled(
-        taken.id,
-        delivery.token,
-        action,
-        ending.delay,
-        reason="failed" if action == "dead" else "",
-        error='{"outcome":"failed","error":"ValueError: no"}'
-        if action in {"retry", "dead"}
-        else "",
-        run=250,
-        wait=delivery.started - taken.published,
-        is_chosen=taken.is_chosen,
-        result=ending.result,
-    )

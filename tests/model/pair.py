@@ -20,7 +20,7 @@ class Want(NamedTuple):
 
     queue: str
     holder: str
-    count: int
+    jobs: int
     suspects: int
     first: int
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from redispatcher_fastapi.broker.scripts import BlockingClient
 from tests.model.jobs import Ending
 
 # One round trip: a machine looks after each of its steps.
@@ -25,12 +26,6 @@ _LIVE = re.compile(rb"(\d{13})(!?)(.*)", re.DOTALL)
 _FINISHED = re.compile(
     rb"([SCDscd])(\d{13}),(-?\d+),(-?\d+)(?:,(\d+),(\d+))?(?:,([a-z_]+)\n(.*)|(,r)?)", re.DOTALL
 )
-
-
-class Client(Protocol):
-    """The one method the model needs of a synchronous redis-py client."""
-
-    def execute_command(self, *args: Any, **options: Any) -> Any: ...
 
 
 class Entry(NamedTuple):
@@ -61,7 +56,7 @@ class Raw(NamedTuple):
     value: Any
 
 
-def read_raw(client: Client) -> dict[str, Raw]:
+def read_raw(client: BlockingClient) -> dict[str, Raw]:
     """Return every key with its type, its time to live and what it holds, in a fixed order."""
     raw: dict[str, Raw] = {}
     for key, kind, ttl, value in client.execute_command("EVAL", _READ_ALL, 0):

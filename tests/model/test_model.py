@@ -6,22 +6,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from redispatcher_fastapi.broker.scripts import BlockingClient
+from tests.model.machine import machine_for
 from tests.model.running import open_store, run_machine
-from tests.model.store import Client
 
 #: In memory, every step costs more.
-EXAMPLES = {"memory": 90, "redis": 240}
+EXAMPLES = {"memory": 30, "redis": 90}
 
 
 @pytest.fixture
-def client(redis_dsn: str) -> Iterator[Client]:
+def client(redis_dsn: str) -> Iterator[BlockingClient]:
     with open_store(redis_dsn) as client:
         yield client
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_engine_does_what_its_model_does(client: Client, redis_dsn: str) -> None:
+def test_the_engine_does_what_its_model_does(client: BlockingClient, redis_dsn: str) -> None:
     examples = EXAMPLES[redis_dsn.partition(":")[0]]
 
-    run_machine(client, examples=examples, steps=40, start=4)
+    run_machine(machine_for(client), examples=examples, steps=40, start=4)
