@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def sentinel_group(
             process = subprocess.Popen([program, str(folder / "sentinel.conf"), "--sentinel"])
             processes.callback(process.wait, 10)
             processes.callback(process.terminate)
-            wait_until_blocking(lambda port=port: _answers(port))
+            wait_until_blocking(partial(_answers, port))
             with open_client(port=port) as sentinel, suppress(RedisError):
                 # Since Redis 7.0; without it, all of this takes longer.
                 sentinel.execute_command("SENTINEL", "DEBUG", *_FAST)
