@@ -7,17 +7,20 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from redispatcher_fastapi import (
+    BaseConsumer,
     ConfigurationError,
     JobState,
     NotReplicatedError,
     PublishUncertainError,
     QueueFullError,
+    Redispatcher,
     RedispatcherConfig,
 )
 from redispatcher_fastapi.broker.broker import Broker
@@ -26,6 +29,7 @@ from redispatcher_fastapi.broker.sending import DirectSender, Sender
 from redispatcher_fastapi.broker.types import EngineSettings, Submission
 from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.keys import queue_prefix
+from redispatcher_fastapi.testing import RedispatcherTester
 from tests.broker.engine import ENVELOPE, QUEUE
 from tests.servers import RedisServer, RedisServers
 from tests.topologies import start_replica
@@ -269,3 +273,40 @@ def test_a_client_of_the_callers_cannot_be_asked() -> None:
         DirectSender(client, settings=SETTINGS)
     with pytest.raises(ConfigurationError, match="a client of your own"):
         Sender(Broker(Connections.around(client), SETTINGS))
+
+
+async def test_a_master_that_demands_replicas_takes_no_publish_without_one(pair: Pair) -> None:
+    with pair.master.client() as admin:
+        admin.execute_command("CONFIG", "SET", "min-replicas-to-write", 1)
+    async with sending(pair.master.dsn, EngineSettings(publish_timeout=TIMEOUT)) as sender:
+        assert await sender.send(QUEUE, chosen("one"))
+        pair.detach()
+
+        ids = count()
+
+        async def is_refused() -> bool:
+            try:
+                await sender.send(QUEUE, chosen(f"new-{next(ids)}"))
+            except PublishUncertainError as error:
+                return "replicas" in str(error)
+            return False
+
+        await wait_until(is_refused)
+
+
+def test_what_is_tested_without_redis_is_published_without_replicas() -> None:
+    class Ping(BaseConsumer):
+        QUEUE = "ping"
+
+        class Message(BaseConsumer.Message):
+            pass
+
+        async def process_message(self, message: Message) -> None: ...
+
+    config = RedispatcherConfig(redis_dsn="redis://", consumers=[Ping], confirmed_replicas=1)
+    dispatcher = Redispatcher(config)
+
+    with RedispatcherTester(dispatcher) as tester:
+        job = asyncio.run(dispatcher.publisher(Ping).publish(Ping.Message()))
+
+        assert [each.id for each in tester.published(Ping)] == [job.id]
