@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOST = "worker_lost"
 _MOST_QUEUES = 10
+_LISTED_IDS = 20
 
 
 class LoggingHooks(PoolHooks):
@@ -118,13 +119,18 @@ class LoggingHooks(PoolHooks):
             "This process was given up on queue %s; cancelling %d job(s) that others run now: %s",
             queue,
             len(job_ids),
-            ", ".join(map(shown_id, job_ids[:20])),
-            extra={
-                "event": "pool.given_up",
-                "queue": queue,
-                "job_ids": job_ids[:20],
-                "reason": "lease_ended",
-            },
+            _shown_ids(job_ids),
+            extra=_jobs_of(queue, job_ids, "pool.given_up", "lease_ended"),
+        )
+
+    def outcomes_unconfirmed(self, queue: str, job_ids: list[str]) -> None:
+        self._log.warning(
+            "Redis did not confirm how %d job(s) of queue %s ended; those it was not told of run "
+            "again when the lease ends: %s",
+            len(job_ids),
+            queue,
+            _shown_ids(job_ids),
+            extra=_jobs_of(queue, job_ids, "pool.unconfirmed", "stopped_unconfirmed"),
         )
 
     def job_taken_back(self, taken: TakenBack) -> None:
@@ -286,3 +292,16 @@ def _raised(error: AttemptError | None) -> BaseException | None:
     if error is None or error.exception is None or holds_payload(error.exception):
         return None
     return error.exception
+
+
+def _shown_ids(job_ids: list[str]) -> str:
+    return ", ".join(map(shown_id, job_ids[:_LISTED_IDS]))
+
+
+def _jobs_of(queue: str, job_ids: list[str], event: str, reason: str) -> dict[str, object]:
+    return {
+        "event": event,
+        "queue": queue,
+        "job_ids": job_ids[:_LISTED_IDS],
+        "reason": reason,
+    }

@@ -46,6 +46,9 @@ class PoolHooks:
     def lease_lost(self, queue: str, job_ids: list[str]) -> None:
         """This process was given up on a queue; the jobs it ran there are cancelled."""
 
+    def outcomes_unconfirmed(self, queue: str, job_ids: list[str]) -> None:
+        """The process ends before Redis has confirmed how these jobs ended."""
+
     def job_taken_back(self, taken: TakenBack) -> None:
         """A job was taken from a lost process."""
 
@@ -99,6 +102,9 @@ class GuardedHooks(PoolHooks):
 
     def lease_lost(self, queue: str, job_ids: list[str]) -> None:
         _call(self._hooks.lease_lost, queue, job_ids)
+
+    def outcomes_unconfirmed(self, queue: str, job_ids: list[str]) -> None:
+        _call(self._hooks.outcomes_unconfirmed, queue, job_ids)
 
     def job_taken_back(self, taken: TakenBack) -> None:
         _call(self._hooks.job_taken_back, taken)

@@ -297,10 +297,10 @@ class Worker:
         await asyncio.wait([settling], timeout=_SETTLE_SECONDS)
         if not settling.done():
             settling.cancel()
-            logger.warning(
-                "Redis did not confirm how %d job(s) ended; they run again when the lease ends.",
-                sum(len(lane.unsettled) for lane in self._lanes),
-            )
+            for lane in self._lanes:
+                if lane.unsettled:
+                    job_ids = [delivery.job_id for delivery in lane.unsettled.values()]
+                    self._hooks.outcomes_unconfirmed(lane.queue, job_ids)
 
     async def _depart(self, claimer: Claimer) -> None:
         """Give back what Redis still sees here, and end the leases."""

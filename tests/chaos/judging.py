@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.journal import Entry, Journal
@@ -267,12 +268,15 @@ class Judge:
                     break
 
     def _reported_refusals(self) -> set[tuple[str, int]]:
-        """Return which jobs' results were said to be refused, and by which processes."""
+        """Return which jobs' results were said to be refused or unconfirmed, and by whom."""
         found: set[tuple[str, int]] = set()
         for member in self._fleet.members:
             for record in _records(member):
                 if record.get("event") == "job.refused":
                     found.add((str(record["job_id"]), member.pid))
+                elif record.get("event") == "pool.unconfirmed":
+                    job_ids: Any = record["job_ids"]
+                    found.update((str(job_id), member.pid) for job_id in job_ids)
         return found
 
     def _break(self, promise: str, text: str) -> None:

@@ -13,6 +13,7 @@ class RecordingHooks(LoggingHooks):
         super().__init__()
         self.parked: list[tuple[str, str, str]] = []
         self.refused: list[tuple[str, Outcome, bool]] = []
+        self.unconfirmed: list[tuple[str, list[str]]] = []
         self.taken_back: list[TakenBack] = []
         self.isolated: list[TakenBack] = []
         self.solo_runs: list[str] = []
@@ -31,6 +32,10 @@ class RecordingHooks(LoggingHooks):
     ) -> None:
         super().write_refused(delivery, name, outcome, is_gone=is_gone)
         self.refused.append((delivery.job_id, outcome, is_gone))
+
+    def outcomes_unconfirmed(self, queue: str, job_ids: list[str]) -> None:
+        super().outcomes_unconfirmed(queue, job_ids)
+        self.unconfirmed.append((queue, job_ids))
 
     def job_taken_back(self, taken: TakenBack) -> None:
         super().job_taken_back(taken)

@@ -146,3 +146,19 @@ async def test_a_call_into_c_that_keeps_the_interpreter_is_told_of_afterwards(
     (block,) = hooks.blocks
     assert block.is_frozen
     assert block.lasted > lease / 2
+
+
+@pytest.mark.redis
+@pytest.mark.slow
+async def test_what_redis_has_not_confirmed_when_the_process_ends_is_told_of(
+    redis_servers: RedisServers, hooks: RecordingHooks
+) -> None:
+    Work.gate = asyncio.Event()
+    server = redis_servers.start()
+    async with running_pool(server.dsn, Work, hooks=hooks) as running:
+        job_id = await start_job(running)
+        with server.paused():
+            Work.gate.set()
+            await running.pool.stop()
+
+    assert hooks.unconfirmed == [("work", [job_id])]

@@ -53,6 +53,7 @@ EVENTS: dict[str, Callable[[PoolHooks], None]] = {
     "job.isolated": lambda hooks: hooks.job_isolated(TakenBack("letters", "a", 3, False, True)),
     "job.solo_started": lambda hooks: hooks.solo_run_started(DELIVERY, "Send"),
     "pool.given_up": lambda hooks: hooks.lease_lost("letters", ["a"]),
+    "pool.unconfirmed": lambda hooks: hooks.outcomes_unconfirmed("letters", ["a"]),
     "pool.grace": lambda hooks: hooks.leases_restarted(Grace("letters", 2, 90 * SECOND)),
     "pool.cannot_claim": lambda hooks: hooks.claiming_failed(OUTAGE),
     "pool.can_claim": lambda hooks: hooks.claiming_resumed(OUTAGE),
