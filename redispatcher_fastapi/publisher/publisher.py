@@ -96,6 +96,8 @@ class Publisher(Generic[C_co]):
         Raises:
             PublishUncertainError: Redis did not confirm in time; publishing again with the id in
                 the error's ``job_ids`` is safe.
+            NotReplicatedError: the job exists, but fewer than ``confirmed_replicas`` replicas had
+                it in time; a ``PublishUncertainError``.
             QueueFullError: the queue is at its limit, or Redis has no memory left.
             MessageTooLargeError: the encoded message is larger than ``max_message_bytes``.
             WrongMessageError: the message is not exactly the consumer's ``Message``.
@@ -154,6 +156,8 @@ class Publisher(Generic[C_co]):
 
         Raises:
             PublishUncertainError: Redis did not confirm in time; jobs of earlier batches exist.
+            NotReplicatedError: jobs exist, but fewer than ``confirmed_replicas`` replicas had them
+                in time; a ``PublishUncertainError``.
             QueueFullError: the queue has no room for all of them, so that none was published, or
                 Redis has no memory left.
             MessageTooLargeError: an encoded message is larger than ``max_message_bytes``.
