@@ -263,9 +263,9 @@ def _parse_tls(options: dict[str, str]) -> Tls:
 
 
 def _redact(scheme: str, userinfo: str, hosts: str, path: str, options: dict[str, str]) -> str:
-    # Without a colon it may be a password in the wrong place.
+    # Without a colon, or with another '@', it may be a password in the wrong place.
     username, colon, _ = userinfo.partition(":")
-    shown = f"{username}:***@" if colon else "***@" if userinfo else ""
+    shown = f"{username}:***@" if colon and "@" not in username else "***@" if userinfo else ""
     query = "&".join(
         f"{option}={'***' if option in _SECRET_OPTIONS else value}"
         for option, value in options.items()

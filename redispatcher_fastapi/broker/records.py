@@ -20,9 +20,15 @@ _ENVELOPE = b'{"v":1,"body":'
 _ENVELOPE_WITH_HEADERS = b'{"v":1,"headers":'
 _BODY = ',"body":'
 _FAULTS = re.compile(rb"(\d{1,9}),(\d{1,9}),\d{1,9}")
+# More digits are no time, and Python refuses to read thousands of them.
 _FINISHED = re.compile(
-    rb"([SCDscd])(\d{13}),(-?\d+),(-?\d+)(?:,(\d+),(\d+))?(?:,([^\n]*))?(?:\n(.*))?", re.DOTALL
+    rb"([SCDscd])(\d{13}),(-?\d{1,18}),(-?\d{1,18})(?:,(\d{1,9}),(\d{1,9}))?"
+    rb"(?:,([^\n]*))?(?:\n(.*))?",
+    re.DOTALL,
 )
+_STARTED = re.compile(rb"\d{1,18},(\d{1,18})\*?")
+_TIME = re.compile(r"-?\d{1,18}")
+_ATTEMPT = re.compile(rb"(-?\d{1,18}),(-?\d{1,18}),(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,10 @@ def parse_faults(text: bytes | str) -> tuple[int, int]:
 def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
     """Return the record from the reply of ``record.lua``."""
     state = JobState(as_text(reply[0]))
-    record, due, delivery = as_bytes(reply[1]), as_text(reply[3]), as_text(reply[4])
+    record, due, delivery = as_bytes(reply[1]), as_text(reply[3]), as_bytes(reply[4])
     errors, losses = parse_faults(reply[2])
-    history = tuple(parse_attempt(as_bytes(entry)) for entry in reply[5])
+    attempts = (parse_attempt(as_bytes(entry)) for entry in reply[5])
+    history = tuple(attempt for attempt in attempts if attempt is not None)
     last_error = next((attempt.error for attempt in reversed(history) if attempt.error), None)
     finished = _parse_finished(record) if state.is_finished else None
     if finished is not None:
@@ -88,7 +95,7 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
         )
     published_ms, _, envelope = split_live_record(record)
     body, headers = _split_envelope(envelope)
-    started_at = from_milliseconds(int(delivery.rstrip("*").split(",")[1])) if delivery else None
+    started = _STARTED.fullmatch(delivery)
     return JobRecord(
         id=job_id,
         queue=queue,
@@ -100,23 +107,30 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
         body=body,
         headers=headers,
         published_at=None if published_ms is None else from_milliseconds(published_ms),
-        due_at=from_milliseconds(int(due)) if due else None,
-        started_at=started_at,
+        due_at=from_milliseconds(int(due)) if _TIME.fullmatch(due) else None,
+        started_at=from_milliseconds(int(started[1])) if started else None,
         finished_at=None,
         history=history,
     )
 
 
-def parse_attempt(entry: bytes) -> Attempt:
-    """Return one line of a job's history."""
-    started, finished, details = entry.split(b",", 2)
-    fields = json.loads(details)
+def parse_attempt(entry: bytes) -> Attempt | None:
+    """Return one line of a job's history; ``None`` if it was changed by hand."""
+    found = _ATTEMPT.fullmatch(entry)
+    if found is None:
+        return None
+    try:
+        fields: Any = json.loads(found[3].decode())
+    except (ValueError, RecursionError):
+        return None
+    if not _is_object(fields):
+        return None
     return Attempt(
-        outcome=str(fields.get("outcome", "failed")),
-        started_at=from_milliseconds(int(started)),
-        finished_at=from_milliseconds(int(finished)),
-        error=fields.get("error"),
-        traceback=fields.get("traceback"),
+        outcome=_text_or_none(fields.get("outcome")) or "failed",
+        started_at=from_milliseconds(int(found[1])),
+        finished_at=from_milliseconds(int(found[2])),
+        error=_text_or_none(fields.get("error")),
+        traceback=_text_or_none(fields.get("traceback")),
     )
 
 
@@ -133,7 +147,7 @@ def _parse_finished(record: bytes) -> _Finished | None:
         finished_ms=finished_ms,
         attempts=int(attempts) if attempts else 1,
         losses=int(losses or 0),
-        reason=reason.decode() if reason and live is not None else None,
+        reason=reason.decode(errors="replace") if reason and live is not None else None,
         live=live,
     )
 
@@ -162,9 +176,16 @@ def _raw_body(envelope: bytes) -> bytes | None:
     if not envelope.startswith(_ENVELOPE_WITH_HEADERS):
         return None
     text = envelope.decode()
-    _, end = json.JSONDecoder().raw_decode(text, len(_ENVELOPE_WITH_HEADERS))
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, len(_ENVELOPE_WITH_HEADERS))
+    except ValueError:  # a space, which this library does not write
+        return None
     body = text[end:].removeprefix(_BODY)
     return body[:-1].encode() if len(body) < len(text) - end else None
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _is_object(value: Any) -> bool:

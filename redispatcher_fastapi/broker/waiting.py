@@ -88,8 +88,9 @@ def _conclude(queue: str, job_id: str, reply: Sequence[Any]) -> bytes | None:
         case "cancelled":
             raise JobCancelledError(f"{name} was cancelled.")
         case "dead":
-            reason = as_text(reply[1])
-            error = parse_attempt(as_bytes(reply[2])).error if reply[2] else None
+            reason = as_bytes(reply[1]).decode(errors="replace")
+            attempt = parse_attempt(as_bytes(reply[2]))
+            error = attempt.error if attempt else None
             detail = f": {error}" if error else "."
             raise JobFailedError(f"{name} is dead ({reason}){detail}", reason=reason, error=error)
         case _:

@@ -220,3 +220,11 @@ def test_any_text_is_either_an_address_or_a_configuration_error(text: str) -> No
 def test_equal_texts_give_equal_addresses() -> None:
     assert parse_dsn("redis://u:p@h/1") == parse_dsn("redis://u:p@h:6379/1")
     assert parse_dsn("redis://u:p@h/1") != parse_dsn("redis://u:q@h/1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["redis://hunter2@h:1@other", "redis+cluster://hunter2@[::1]:7@h", "redis://:hunter2@h@"],
+)
+def test_what_stands_before_a_second_at_sign_is_not_shown(text: str) -> None:
+    assert SECRET not in str(parse_dsn(text))

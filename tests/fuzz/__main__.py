@@ -1,0 +1,41 @@
+"""The long tier: ``python -m tests.fuzz``."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+
+from tests.fuzz.targets import TARGETS, EscapedError, feed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
+    parser.add_argument("--only", default="", help="targets with this in their name")
+    options = parser.parse_args()
+    escaped = 0
+    _say(f"seed {options.seed}")
+    for target in TARGETS:
+        if options.only not in target.name:
+            continue
+        inputs, begin = int(options.inputs * target.share), time.monotonic()
+        try:
+            feed(target, inputs, options.seed)
+        except EscapedError as error:
+            escaped += 1
+            _say(str(error))
+        _say(f"{target.name:24} {inputs:>8} inputs {time.monotonic() - begin:7.1f} s")
+    _say(f"{escaped} of {len(TARGETS)} targets let something through")
+    return 1 if escaped else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
