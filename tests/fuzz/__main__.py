@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-from tests.fuzz.targets import TARGETS, EscapedError, feed
+from tests.fuzz.targets import TARGETS, EscapedError, Target, feed, script_arguments
+from tests.model.running import open_store
+from tests.servers import RedisServer
 
 
 def main() -> int:
@@ -16,9 +20,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
     parser.add_argument("--only", default="", help="targets with this in their name")
     options = parser.parse_args()
-    escaped = 0
     _say(f"seed {options.seed}")
-    for target in TARGETS:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RedisServer(Path(folder)) as server,
+        open_store(server.dsn) as client,
+    ):
+        return _feed_all([*TARGETS, script_arguments(client)], options)
+
+
+def _feed_all(targets: list[Target], options: argparse.Namespace) -> int:
+    escaped = 0
+    for target in targets:
         if options.only not in target.name:
             continue
         inputs, begin = int(options.inputs * target.share), time.monotonic()
@@ -28,7 +41,7 @@ def main() -> int:
             escaped += 1
             _say(str(error))
         _say(f"{target.name:24} {inputs:>8} inputs {time.monotonic() - begin:7.1f} s")
-    _say(f"{escaped} of {len(TARGETS)} targets let something through")
+    _say(f"{escaped} of {len(targets)} targets let something through")
     return 1 if escaped else 0
 
 

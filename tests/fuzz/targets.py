@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from tests.fuzz import envelopes, names, stored
+from redispatcher_fastapi.broker.scripts import BlockingClient
+from tests.fuzz import calls, envelopes, names, stored
 
 
 class Target(NamedTuple):
@@ -26,6 +27,11 @@ TARGETS = (
     Target("addresses", names.make_dsn, names.check_dsn, 0.2),
     Target("stored records", stored.make, stored.check, 0.15),
 )
+
+
+def script_arguments(client: BlockingClient) -> Target:
+    """Return the target that needs a store, which it empties."""
+    return Target("script arguments", calls.make, calls.Caller(client).check, 0.05)
 
 
 class EscapedError(AssertionError):

@@ -200,7 +200,7 @@ MUTANTS = (
         "forget_dead(prefix, now,",
     ),
     Mutant("one dead too many is kept", "upkeep", "- dead_count)", "- dead_count - 1)"),
-    Mutant("remembered ids have no bound", "upkeep", "- tonumber(ARGV[9])", "- 1000"),
+    Mutant("remembered ids have no bound", "upkeep", "- id_count", "- 1000"),
     Mutant("one job over the limit", "publish", "elseif room <= 0 then", "elseif room < 0 then"),
     Mutant(
         "as many as fit, though all are needed", "publish", "if needed > room then", "if false then"

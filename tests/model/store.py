@@ -65,7 +65,7 @@ def read_raw(client: BlockingClient) -> dict[str, Raw]:
             value = sorted(value)
         elif name == "hash":
             value = sorted(zip(value[::2], value[1::2], strict=True))
-        raw[key.decode()] = Raw(name, int(ttl), value)
+        raw[key.decode(errors="backslashreplace")] = Raw(name, int(ttl), value)
     return raw
 
 

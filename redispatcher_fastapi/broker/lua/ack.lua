@@ -17,7 +17,11 @@ local jobs, held, calls = prefix .. 'jobs', prefix .. 'held:' .. holder, prefix 
 local before = call('HMGET', calls, 'ack', 'ack:answer')
 if before[1] == request then return before[2] end
 
-local count, ids = tonumber(ARGV[8]), {}
+for index = 4, 7 do whole(ARGV[index], 0) end
+local count, ids = whole(ARGV[8], 1), {}
+local last = 8 + 3 * count
+expect(holder ~= '' and last <= #ARGV and (#ARGV - last) % 3 == 0, 'three values per job and result')
+for at = last + 1, #ARGV, 3 do expect(whole(ARGV[at], 1) <= count and whole(ARGV[at + 1], 1), 'a result') end
 for index = 1, count do ids[index] = ARGV[3 * index + 6] end
 local deliveries = call('HMGET', held, unpack(ids))
 local answers, owned, times, given, results = {}, {}, {}, {}, {}

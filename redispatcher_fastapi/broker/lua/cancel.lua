@@ -8,6 +8,7 @@
 -- Moves    scheduled | retrying | queued -> cancelled
 
 local prefix, id = KEYS[1], ARGV[2]
+whole(ARGV[3], 0)
 local record = call('HGET', prefix .. 'jobs', id)
 if not record then return -1 end
 if is_finished(record) then return 0 end

@@ -132,8 +132,12 @@ local function claim(prefix, holder, wanted, suspects, first)
   return {1, wait, solo, jobs, faults, stamp}
 end
 
-local out = {}
-for index, prefix in ipairs(queues(KEYS)) do
+local out, prefixes = {}, queues(KEYS)
+expect(#ARGV == 4 * #prefixes + 1, 'four values per queue')
+for index = 2, #ARGV, 4 do
+  expect(ARGV[index] ~= '' and whole(ARGV[index + 1], 0) and whole(ARGV[index + 2], 0) and whole(ARGV[index + 3], 0), 'a claim')
+end
+for index, prefix in ipairs(prefixes) do
   local base = 4 * index - 2
   out[index] = claim(prefix, ARGV[base], tonumber(ARGV[base + 1]), tonumber(ARGV[base + 2]), ARGV[base + 3])
 end

@@ -6,8 +6,9 @@
 -- Returns  per queue: 1, or 0 when the holder still holds jobs and keeps its lease
 -- Moves    nothing
 
-local out = {}
-for index, prefix in ipairs(queues(KEYS)) do
+local out, prefixes = {}, queues(KEYS)
+expect(#ARGV == #prefixes + 1, 'a holder per queue')
+for index, prefix in ipairs(prefixes) do
   local holder = ARGV[index + 1]
   out[index] = 0
   if call('EXISTS', prefix .. 'held:' .. holder) == 0 then

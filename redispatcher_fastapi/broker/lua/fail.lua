@@ -14,9 +14,11 @@ local held, calls = prefix .. 'held:' .. holder, prefix .. 'calls:' .. holder
 local before = call('HMGET', calls, 'fail', 'fail:answer')
 if before[1] == request then return before[2] end
 
+expect(holder ~= '' and whole(ARGV[4], 0) and #ARGV > 4 and (#ARGV - 4) % 6 == 0, 'six values per job')
 local answers, deliveries, records = {}, {}, {}
 for index = 1, (#ARGV - 4) / 6 do
   local id = ARGV[6 * index - 1]
+  whole(ARGV[6 * index + 2], 0)
   local delivery, record = call('HGET', held, id), call('HGET', prefix .. 'jobs', id)
   if owns(delivery, ARGV[6 * index]) and record then
     answers[index], deliveries[index], records[index] = '1', delivery, record

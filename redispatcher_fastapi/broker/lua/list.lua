@@ -8,7 +8,7 @@
 -- Returns  ids; some may have left the state, or the queue, in the meantime
 -- Moves    nothing
 
-local prefix, state, skip, count = KEYS[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local prefix, state, skip, count = KEYS[1], ARGV[2], whole(ARGV[3], 0), whole(ARGV[4], 1)
 if state == 'scheduled' or state == 'retrying' then
   return call('ZRANGE', prefix .. state, skip, skip + count - 1)
 elseif state == 'dead' then

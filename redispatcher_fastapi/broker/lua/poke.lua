@@ -8,6 +8,7 @@
 -- Moves    nothing
 
 local poke = KEYS[1] .. 'poke:' .. ARGV[2]
+whole(ARGV[3], 1)
 call('DEL', poke)
 call('RPUSH', poke, '1')
 call('PEXPIRE', poke, ARGV[3])

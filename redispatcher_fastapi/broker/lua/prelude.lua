@@ -12,7 +12,9 @@
 
 local call = redis.call
 local now = tonumber(ARGV[1])
-if not now then
+if ARGV[1] ~= '' then
+  if not now or not string.find(ARGV[1], '^%d+$') or #ARGV[1] > 13 then error('ARGV[1] is no time in milliseconds') end
+else
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
@@ -22,6 +24,20 @@ local function queues(keys)
   local prefixes = {}
   for index = 1, #keys - 1 do prefixes[index] = keys[index] end
   return prefixes
+end
+
+-- Refuses a call that no caller of this library makes, while nothing is written yet.
+local function expect(is_right, what)
+  if not is_right then error('wrong arguments: ' .. what) end
+end
+
+-- Reads a whole number from `least` on, written as Redis reads it; with more than 15 digits it would not be exact.
+local function whole(text, least)
+  local number = tonumber(text)
+  if not number or number < least or #text > 16 or not (text == '0' or string.find(text, '^%-?[1-9]%d*$')) then
+    error('wrong arguments: no whole number from ' .. least)
+  end
+  return number
 end
 
 local function int(number) return string.format('%.0f', number) end

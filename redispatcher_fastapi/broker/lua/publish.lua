@@ -9,9 +9,10 @@
 -- Returns  one character per job: '1' created, '0' known already, 'f' the queue is full
 -- Moves    nothing -> queued | scheduled
 
-local prefix, limit, needed = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local jobs, each = prefix .. 'jobs', tonumber(ARGV[4])
+local prefix, limit, needed = KEYS[1], whole(ARGV[2], 0), ARGV[3] ~= '' and whole(ARGV[3], 0) or nil
+local jobs, each = prefix .. 'jobs', whole(ARGV[4], 2)
 local count = (#ARGV - 4) / each
+expect((each == 2 or each == 4) and count > 0 and count % 1 == 0, 'jobs of 2 or 4 values')
 local has_ghosts = call('EXISTS', prefix .. 'ghosts') == 1
 -- All jobs there are, finished ones too: only when they come near the limit, those that wait are counted.
 local room = limit - call('HLEN', jobs)
@@ -69,7 +70,7 @@ for index, id in ipairs(ids) do
     end
     local time = now
     if due ~= '' then
-      time = tonumber(string.sub(due, 2)) + (string.sub(due, 1, 1) == 'd' and now or 0)
+      time = whole(string.sub(due, 2), -1e15) + (string.sub(due, 1, 1) == 'd' and now or 0)
     end
     if time <= now then
       now_ready = now_ready + 1

@@ -13,6 +13,7 @@ local held, calls = prefix .. 'held:' .. holder, prefix .. 'calls:' .. holder
 local before = call('HMGET', calls, 'release', 'release:answer')
 if before[1] == request then return before[2] end
 
+expect(holder ~= '' and #ARGV > 3 and #ARGV % 2 == 1, 'two values per job')
 local owned, answers = {}, {}
 for index = 1, (#ARGV - 3) / 2 do
   local id = ARGV[2 * index + 2]

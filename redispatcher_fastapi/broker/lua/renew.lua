@@ -8,8 +8,10 @@
 --          {leases that began anew after nobody could renew, milliseconds without a look at them} or {}
 -- Moves    nothing
 
-local lease, out = tonumber(ARGV[2]), {}
-for index, prefix in ipairs(queues(KEYS)) do
+local lease, out, prefixes = whole(ARGV[2], 1), {}, queues(KEYS)
+expect(#ARGV == #prefixes + 2, 'a holder per queue')
+for index = 3, #ARGV do expect(ARGV[index] ~= '', 'no holder') end
+for index, prefix in ipairs(prefixes) do
   local holder = ARGV[index + 2]
   local was_given_up = call('HEXISTS', prefix .. 'calls:' .. holder, 'given_up') == 1
   local grace = observe(prefix, lease)

@@ -13,9 +13,9 @@
 -- Moves    running -> queued | dead
 
 local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 2, 9
-local lease = tonumber(ARGV[2])
-local finished_count, finished_age, finished_min = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local memory, dead_count, dead_age = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local lease, id_count = whole(ARGV[2], 1), whole(ARGV[9], 0)
+local finished_count, finished_age, finished_min = whole(ARGV[3], 0), whole(ARGV[4], 0), whole(ARGV[5], 0)
+local memory, dead_count, dead_age = whole(ARGV[6], 0), whole(ARGV[7], 0), whole(ARGV[8], 0)
 
 local function take_back(prefix, holder, report)
   local held = prefix .. 'held:' .. holder
@@ -94,7 +94,7 @@ for index, prefix in ipairs(queues(KEYS)) do
   has_more = forget_dead(prefix, now - dead_age, FORGOTTEN_AT_ONCE) or has_more
   has_more = forget_dead(prefix, now, call('ZCARD', prefix .. 'dead') - dead_count) or has_more
   has_more = forget_ids(prefix, stamp, IDS_AT_ONCE) or has_more
-  has_more = forget_ids(prefix, '+inf', call('ZCARD', prefix .. 'remembered') - tonumber(ARGV[9])) or has_more
+  has_more = forget_ids(prefix, '+inf', call('ZCARD', prefix .. 'remembered') - id_count) or has_more
 
   local next_end = -1
   local leases = call('ZRANGE', prefix .. 'leases', 0, 1, 'WITHSCORES')
