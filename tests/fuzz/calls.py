@@ -88,8 +88,8 @@ def fill(client: BlockingClient) -> None:
     publish("h1", "h2", "d1", "s1", "t1")
     do(scripts.CLAIM, "p", 2, 0, 1)
     do(scripts.CLAIM, "q", 3, 0, 1)
-    dead = ["d1", f"1,{NOW}", "dead", 0, "failed", _ERROR]
-    retried = ["t1", f"3,{NOW}", "retry", 60_000, "", _ERROR]
+    dead: list[Argument] = ["d1", f"1,{NOW}", "dead", 0, "failed", _ERROR]
+    retried: list[Argument] = ["t1", f"3,{NOW}", "retry", 60_000, "", _ERROR]
     do(scripts.FAIL, "q", 1, 86_400_000, *dead, *retried)
     do(scripts.ACK, "q", 1, 10, 3_600_000, 0, 86_400_000, 1, "s1", f"2,{NOW}", "5,5")
     publish("r1", "r2", "c1")
@@ -112,9 +112,8 @@ def make(random: Random) -> Call:
     arguments = list(good)
     for _ in range(random.choice([1, 1, 2])):
         at = random.randrange(len(arguments) + 1)
-        value: Argument = random.choice(
-            [nonsense.number_text(random), random.choice(_WORDS), nonsense.random_bytes(random, 6)]
-        )
+        values: list[Argument] = [nonsense.number_text(random), random.choice(_WORDS)]
+        value = random.choice([*values, nonsense.random_bytes(random, 6)])
         match random.randrange(5):
             case 0:
                 del arguments[at:]
