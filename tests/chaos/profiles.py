@@ -52,8 +52,12 @@ class Profile:
         return self.steps_clock or bool(self.clocks)
 
 
-def _alone(fault: str, *promises: Promise, every: float = 1.5, **more: bool) -> Profile:
-    return Profile(faults=(fault,), mix=_QUICK, every=every, promises=promises, **more)
+def _alone(
+    fault: str, *promises: Promise, every: float = 1.5, steps_clock: bool = False
+) -> Profile:
+    return Profile(
+        faults=(fault,), mix=_QUICK, every=every, promises=promises, steps_clock=steps_clock
+    )
 
 
 def _outage(fault: str) -> Profile:
@@ -80,7 +84,7 @@ ALONE: Mapping[str, Profile] = {
     "redis-kill": _alone("redis-kill", "keeps-leases", "no-repeats"),
     "redis-away": _outage("redis-away"),
     "redis-wedge": _outage("redis-wedge"),
-    "flush-all": _alone("flush-all", every=3.5, forgets=True),
+    "flush-all": Profile(faults=("flush-all",), mix=_QUICK, every=3.5, forgets=True),
     "script-flush": _alone("script-flush", "keeps-leases", "no-repeats"),
     "out-of-memory": _alone("out-of-memory", "keeps-leases", "no-repeats", every=2.5),
     "read-only": _alone("read-only", "keeps-leases", "no-repeats", every=2.5),

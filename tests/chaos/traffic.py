@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import repeat
 
 from redispatcher_fastapi import Job, Publisher, PublishUncertainError, QueueFullError, Redispatcher
 from tests.chaos.profiles import Profile
@@ -16,6 +17,7 @@ from tests.chaos.workload import POISON, Errand, Kind, Work, make_work
 
 _Publish = Callable[[str | None], Awaitable[Job[str]]]
 
+_HARMFUL: frozenset[Kind] = POISON | {"long", "block"}
 _CALLERS = 25
 _ERRANDS = 0.1
 _BULK = 0.02
@@ -152,14 +154,14 @@ def _take(kinds: deque[Kind], kind: Kind, most: int) -> int:
 def _kinds(mix: Mapping[Kind, int], count: int, chance: random.Random) -> list[Kind]:
     """Return ``count`` kinds in these shares, in random order; none of the mix is left out."""
     total = sum(mix.values())
-    kinds: list[Kind] = []
+    harmless: list[Kind] = []
+    harmful: list[Kind] = []
     for kind, share in mix.items():
-        kinds += [kind] * max(1, round(count * share / total))
-    # What harms most comes early: there must be time left to recover.
-    harmful = [kind for kind in kinds if kind in POISON or kind in {"long", "block"}]
-    harmless = [kind for kind in kinds if kind not in harmful]
+        kinds = harmful if kind in _HARMFUL else harmless
+        kinds.extend(repeat(kind, max(1, round(count * share / total))))
     chance.shuffle(harmless)
-    last = max(1, int(0.7 * len(kinds)))
+    # What harms comes early: there must be time left to recover.
+    last = max(1, int(0.7 * count))
     for kind in harmful:
         harmless.insert(chance.randrange(last), kind)
     return harmless
