@@ -26,7 +26,7 @@ class Contender:
     untuned: str
     """How soon a lost job would be taken over with its default."""
     promises: str
-    """What its documentation says of the three faults, and what it does not."""
+    """What its documentation and source say of the three faults."""
 
 
 CONTENDERS = (
@@ -62,7 +62,8 @@ CONTENDERS = (
         worker=("python", "-m", f"{_PROGRAMS}.docket", "worker"),
         lease=LEASE,
         tuning=f"`redelivery_timeout` {LEASE} s (default 5 min)",
-        promises="at least once; leases are renewed; no limit of redeliveries",
+        promises="at least once; leases are renewed; lost messages are looked for every quarter of "
+        "the timeout; no limit of redeliveries",
     ),
     Contender(
         name="streaq",
@@ -72,7 +73,7 @@ CONTENDERS = (
         lease=LEASE,
         tuning=f"`idle_timeout` {LEASE} s (default 60 s)",
         promises="at least once; idle timeouts are renewed; `max_tries` 3 (its default) counts "
-        "every start",
+        "every start, also those beside a killer",
     ),
     Contender(
         name="saq",
@@ -83,7 +84,8 @@ CONTENDERS = (
         tuning=f"`heartbeat` {LEASE} s, sent by the job itself every second (default: none, the "
         "`timeout` of 10 s counts), `timers` sweep 1 s (default 60 s), `retries` 3 (default 1: "
         "not again)",
-        promises="stuck jobs are swept: aborted, and tried again while `retries` are left",
+        promises="stuck jobs are swept, one after another: aborted, which waits 5 s for each, and "
+        "tried again while `retries` are left",
     ),
     Contender(
         name="arq",

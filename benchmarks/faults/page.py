@@ -34,12 +34,12 @@ of Redis, to which every job appends when it starts and when it ends.
 Nobody waits for the default leases here: each is set to about {work.LEASE} s, or as low as its
 library lets it. So compare a time with the lease beside it, and for production look at the default.
 Small jobs arrive twice a second all the while. A peer that never promised what is counted here has
-not broken a promise: the last table says what each does promise."""
+not broken a promise: the last table has what each says of itself."""
 
 _KILL = f"""\
 {2 * work.SLOTS} jobs of {JOB_SECONDS:g} s are published; once a worker runs {work.SLOTS} of them,
-SIGKILL. Lost is what has not finished {BOUND:g} s later. A needless start is one that no kill
-called for."""
+SIGKILL. Lost is what has not finished {BOUND:g} s later. A lease that was renewed just before the
+kill ends later than one that was about to be. A needless start is one that no kill called for."""
 
 _KILL_HEAD = (
     "library",
@@ -77,7 +77,8 @@ _STOP_HEAD = (
 _POISON = f"""\
 One job that ends its process by SIGKILL after {KILLER_SECONDS:g} s, beside {INNOCENTS} jobs of
 {INNOCENT_SECONDS:g} s published over {INNOCENTS_WITHIN:g} s. Workers are started again for
-{BOUND:g} s, or eight leases where that is longer; then it is counted."""
+{BOUND:g} s, or eight leases where that is longer; then it is counted. What is unfinished then may
+still be waiting. There is one such round for each library."""
 
 _POISON_HEAD = (
     "library",
@@ -111,7 +112,7 @@ def write_page(report: Report) -> str:
         _write_rows(
             report, "poison", _POISON_HEAD, _write_poison, lambda outcomes: outcomes.poison
         ),
-        "## How each was set, and what it promises",
+        "## How each was set, and what it says of itself",
         _write_settings(report),
     ]
     return "\n\n".join(parts) + "\n"
@@ -173,7 +174,7 @@ def _write_stop(contender: Contender, stop: Stop) -> tuple[str, ...]:
         f"{stop.zombies}, {stop.early} before the other",
         f"{stop.accepted} of {stop.zombies}",
         str(stop.kept),
-        ", ".join(f"{jobs} jobs: {times}" for times, jobs in stop.runs.items()),
+        ", ".join(f"{times} for {_count(jobs)}" for times, jobs in stop.runs.items()),
         str(stop.lost),
         str(stop.told_by_zombie.warnings),
         str(stop.told_by_others.warnings),
@@ -215,7 +216,11 @@ def _write_settings(report: Report) -> str:
         if outcomes := report.outcomes.get(contender.name):
             versions = ", ".join(f"{name} {number}" for name, number in outcomes.versions.items())
             rows.append((_show(contender), versions, contender.tuning, contender.promises))
-    return write_table(("library", "versions", "set to", "promises"), rows)
+    return write_table(("library", "versions", "set to", "its documentation and source say"), rows)
+
+
+def _count(jobs: int) -> str:
+    return f"{jobs} job{'s' if jobs > 1 else ''}"
 
 
 def _show(contender: Contender) -> str:

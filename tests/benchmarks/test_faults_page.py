@@ -55,7 +55,7 @@ def test_each_fault_has_a_row_for_each_library() -> None:
     )
     assert (
         "| **ours** | 16 in 2 stops | 16 | 16, 9 before the other | 4 of 16 | 1 "
-        "| 15 jobs: 2, 1 jobs: 3 | 0 | 3 | 0 |" in page
+        "| 2 for 15 jobs, 3 for 1 job | 0 | 3 | 0 |" in page
     )
     assert "| **ours** | the frozen worker: “refused” |" in page
     assert "| **ours** | 5 | 22 s | yes, dead | 0 of 80 | 0 | 3 | 7 | 60 s |" in page
