@@ -79,7 +79,7 @@ async def soak(minutes: float, folder: Path) -> list[Sample]:
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
                     count += 1
                     if count % 10:
-                        (kind,) = chance.choices([*_SHARES], [*_SHARES.values()])
+                        kind: Kind = chance.choices([*_SHARES], [*_SHARES.values()])[0]
                         await work.publish(make_work(kind, LEASE, chance))
                     else:
                         await errands.publish(Errand.Message(seconds=0.0))

@@ -17,7 +17,7 @@ from tests.chaos.workload import POISON, Errand, Kind, Work, make_work
 
 _Publish = Callable[[str | None], Awaitable[Job[str]]]
 
-_HARMFUL: frozenset[Kind] = POISON | {"long", "block"}
+_HARMFUL: frozenset[Kind] = frozenset({*POISON, "long", "block"})
 _CALLERS = 25
 _ERRANDS = 0.1
 _BULK = 0.02
