@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.scripts import Argument, BlockingClient, Script
     from redispatcher_fastapi.broker.types import EngineSettings, Want
     from redispatcher_fastapi.clock import Clock
+
+_TOKEN = re.compile(rb"(\d{1,18}),\d{1,18}\*?")
 
 Verdict = Literal["1", "s", "g"]
 """``1`` accepted; ``s`` stale: the lease was taken, refused; ``g`` gone: Redis lost the job."""
@@ -187,8 +190,11 @@ class WorkerBroker:
         """Return what Redis thinks a process holds, without the messages."""
         fields = await read_hash(self._connections.worker, f"{queue_prefix(queue)}held:{holder}")
         return [
-            Delivery(queue, read_id(job_id), holder, int(token.split(",")[0]), token, b"", None)
-            for job_id, token in ((key, as_text(value)) for key, value in fields.items())
+            Delivery(queue, read_id(job_id), holder, int(found[1]), found[0].decode(), b"", None)
+            for job_id, found in (
+                (key, _TOKEN.fullmatch(as_bytes(value))) for key, value in fields.items()
+            )
+            if found  # or somebody wrote it by hand: it goes when the lease ends
         ]
 
     async def upkeep(self, queues: Sequence[str]) -> KeptUp:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from redispatcher_fastapi.broker.types import AttemptError, Delivery, Grace, Retried, TakenBack
 from redispatcher_fastapi.job import JobState
 from tests.broker.engine import BODY, QUEUE, Engine
@@ -229,6 +231,23 @@ async def test_a_solo_claim_that_arrives_once_more_after_its_job_was_settled_tak
 
     assert late is None
     assert await engine.key(f"held:{process.holder}") is None
+
+
+@pytest.mark.parametrize("scribble", [b"scribble", b"", b"1,\xff"])
+async def test_a_delivery_that_was_written_by_hand_hides_no_other(
+    engine: Engine, scribble: bytes
+) -> None:
+    process = await engine.process()
+    await engine.publish("a")
+    want = process.want(1)
+    delivery = (await process.ask(want)).deliveries[0]
+    await engine.redis.hset(f"rd:{{{QUEUE}}}:held:{process.holder}", "b", scribble)
+
+    held = await process.broker.read_held(QUEUE, process.holder)
+    repeated = await process.ask(want)
+
+    assert [one.token for one in held] == [delivery.token]
+    assert repeated.deliveries == [delivery]
 
 
 async def test_whoever_lets_the_leases_begin_anew_says_so_once(engine: Engine) -> None:

@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant(
         "a replay begins one late",
         "claim",
-        "local place = tonumber(sequence) - first + 1",
-        "local place = tonumber(sequence) - first",
+        "(tonumber(sequence) or -1) - first + 1",
+        "(tonumber(sequence) or -1) - first",
     ),
     Mutant(
         "no replay of a solo claim",

@@ -65,7 +65,7 @@ local function replay(prefix, held, first, wanted)
   local deliveries, found, time = call('HGETALL', held), {}, stamp
   for index = 1, #deliveries, 2 do
     local sequence, started = string.match(deliveries[index + 1], '^(%d+),(%d+)')
-    local place = tonumber(sequence) - first + 1
+    local place = (tonumber(sequence) or -1) - first + 1
     if place >= 1 and place <= wanted then found[place], time = deliveries[index], started end
   end
   local jobs, faults = {}, {}
