@@ -73,13 +73,14 @@ async def soak(minutes: float, folder: Path) -> list[Sample]:
             async def publish() -> None:
                 nonlocal count
                 chance = random.Random(2)
+                kinds: list[Kind] = list(_SHARES)
                 work, errands = dispatcher.publisher(Work), dispatcher.publisher(Errand)
                 while True:
                     due = begun + count / _RATE
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
                     count += 1
                     if count % 10:
-                        kind: Kind = chance.choices([*_SHARES], [*_SHARES.values()])[0]
+                        (kind,) = chance.choices(kinds, list(_SHARES.values()))
                         await work.publish(make_work(kind, LEASE, chance))
                     else:
                         await errands.publish(Errand.Message(seconds=0.0))
