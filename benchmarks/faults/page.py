@@ -22,7 +22,7 @@ from benchmarks.faults.results import Outcomes, Report
 from benchmarks.sections import GIGABYTE
 from benchmarks.wording import write_table
 
-T = TypeVar("T", Kill, Stop, Poison)
+T = TypeVar("T")
 
 
 _INTRODUCTION = f"""\
@@ -145,7 +145,8 @@ def _write_rows(
             continue
         outcome = find(outcomes)
         if outcome is not None:
-            rows.append((_show(contender), *write(contender, outcome)))
+            cells = write(contender, outcome)
+            rows.append((_show(contender), *cells))
         elif fault in outcomes.failures:
             failed = f"**failed: {outcomes.failures[fault]}**"
             rows.append((_show(contender), failed, *("" for _ in head[2:])))
