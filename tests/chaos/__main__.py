@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import random
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.drive import LEASE
 from tests.chaos.driving import Plan, drive
 from tests.chaos.profiles import ALONE
-from tests.chaos.report import Report, percentile
+from tests.chaos.report import Report
+from tests.chaos.results import Results, redis_version, summarize
 from tests.chaos.seeds import BROKE_ONCE
-
-_GOAL_P50 = 0.5
-_GOAL_P99 = 2.0
 
 
 def main() -> None:
@@ -53,45 +48,17 @@ def main() -> None:
     for report in alone:
         _say(report.describe())
     reports += alone
-    _say(_summarize(reports))
+    _say(summarize(reports, LEASE.total_seconds()))
     if options.out is not None:
-        options.out.write_text(
-            json.dumps(
-                {
-                    "date": datetime.now(UTC).date().isoformat(),
-                    "python": platform.python_version(),
-                    "first_seed": first,
-                    "lease": LEASE.total_seconds(),
-                    "reports": [asdict(report) for report in reports],
-                },
-                indent=1,
-            )
-        )
+        Results(
+            date=datetime.now(UTC).date().isoformat(),
+            python=platform.python_version(),
+            redis=redis_version(),
+            lease=LEASE.total_seconds(),
+            reports=reports,
+        ).write(options.out)
     if any(report.violations for report in reports):
         sys.exit(1)
-
-
-def _summarize(reports: Sequence[Report]) -> str:
-    gaps = [
-        gap for report in reports if report.profile == "restarts" for gap in report.gaps_after_kill
-    ]
-    lease = LEASE.total_seconds()
-    late50, late99 = (percentile(gaps, share) - lease for share in (0.5, 0.99))
-    broken = sorted({(report.profile, report.seed) for report in reports if report.violations})
-    return "\n".join(
-        (
-            f"{len(reports)} runs, {sum(each.published for each in reports)} jobs, "
-            f"{sum(sum(each.faults.values()) for each in reports)} faults, "
-            f"{sum(each.processes for each in reports)} processes",
-            f"taken back {sum(each.taken_back for each in reports)}, "
-            f"zombie results refused {sum(each.zombie_results_refused for each in reports)}, "
-            f"repeated effects {sum(each.repeated_effects for each in reports)}, "
-            f"most starts of a killer {max(each.most_starts_of_a_killer for each in reports)}",
-            f"restart after a kill: {len(gaps)} samples, p50 lease {late50:+.2f} s "
-            f"(goal +{_GOAL_P50}), p99 lease {late99:+.2f} s (goal +{_GOAL_P99})",
-            f"broken: {broken or 'nothing'}",
-        )
-    )
 
 
 def _say(text: str) -> None:

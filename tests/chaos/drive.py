@@ -93,7 +93,7 @@ class Run:
                 traffic=callers.traffic,
                 journal=self._journal,
                 fleet=world.fleet,
-                last_harm_at=max((each.at for each in harms), default=0.0),
+                harms=harms,
             )
             judge.judge(final)
             await self._forget_everything(world.server)

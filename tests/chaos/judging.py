@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+from tests.chaos.faults import Harm
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.journal import Entry, Journal
 from tests.chaos.profiles import Profile
@@ -27,6 +28,8 @@ _MOST_STARTS = 5
 #: What a publish may take beyond its deadline on a machine that is busy with faults.
 _MARGIN = 2.0
 _PUBLISH_TIMEOUT = 5.0
+#: What was claimed before a link went silent starts within so many seconds.
+_IN_FLIGHT = 0.5
 #: Sentinels of logs: an error that nobody expected.
 _UNEXPECTED = (
     "Traceback",
@@ -91,7 +94,7 @@ class Judge:
         traffic: Traffic,
         journal: Journal,
         fleet: Fleet,
-        last_harm_at: float,
+        harms: Sequence[Harm],
     ) -> None:
         self._profile = profile
         self._lease = lease.total_seconds()
@@ -99,8 +102,10 @@ class Judge:
         self._traffic = traffic
         self._journal = journal
         self._fleet = fleet
+        self._harms = harms
         # What Redis was told before somebody emptied it may be lost, and nothing else.
-        self._kept_from = last_harm_at + _MARGIN if profile.forgets else 0.0
+        last = max((each.at for each in harms), default=0.0)
+        self._kept_from = last + _MARGIN if profile.forgets else 0.0
 
     def judge(self, final: Final) -> None:
         """Check everything that is true of all runs, then what this profile promises."""
@@ -110,6 +115,7 @@ class Judge:
         self._judge_results(final)
         self._judge_killers()
         self._judge_restarts()
+        self._judge_silences()
         self._judge_processes()
         for leak in final.leaks:
             self._break("leaves-nothing", leak)
@@ -247,6 +253,16 @@ class Judge:
                 death = deaths.get(run.pid)
                 if death is not None and run.run not in ended:
                     self._report.gaps_after_kill.append(round(following.at - death, 3))
+
+    def _judge_silences(self) -> None:
+        """Measure how long nothing started after all links had gone half open."""
+        if self._profile.faults != ("half-open",):
+            return
+        starts = sorted(entry.at for entry in self._journal.entries("started"))
+        for harm in self._harms:
+            following = [at for at in starts if at > harm.at + _IN_FLIGHT]
+            if following:
+                self._report.silences.append(round(following[0] - harm.at, 3))
 
     def _judge_processes(self) -> None:
         crashed = {entry.pid for entry in self._journal.entries("crashing")}

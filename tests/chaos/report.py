@@ -42,6 +42,7 @@ class Report:
     processes: int = 0
     most_starts_of_a_killer: int = 0
     gaps_after_kill: list[float] = field(default_factory=list[float])
+    silences: list[float] = field(default_factory=list[float])
     violations: list[Violation] = field(default_factory=list[Violation])
 
     @property
@@ -60,9 +61,14 @@ class Report:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read what :meth:`write` wrote."""
-        values: dict[str, Any] = json.loads(path.read_text())
-        values["violations"] = [Violation(**each) for each in values["violations"]]
-        return cls(**values)
+        return cls.of(json.loads(path.read_text()))
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """Return the report that was taken apart with ``asdict``."""
+        report = cls(**values)
+        report.violations = [Violation(**each) for each in values["violations"]]
+        return report
 
     def describe(self) -> str:
         """Return the run in a few lines, the violations counted and the first of each shown."""
