@@ -125,8 +125,8 @@ class Judge:
             )
         if "no-repeats" in self._profile.promises and self._report.repeated_effects:
             self._break("no-repeats", f"{self._report.repeated_effects} jobs finished twice")
-        if "finishes-in-grace" in self._profile.promises and final.stats["released"]:
-            self._break("finishes-in-grace", f"{final.stats['released']} jobs were handed back")
+        if "finishes-in-grace" in self._profile.promises:
+            self._judge_terminations()
 
     def _judge_publishing(self, final: Final) -> None:
         traffic, report = self._traffic, self._report
@@ -245,14 +245,25 @@ class Judge:
             if member.ended_for == "kill"
         }
         deaths |= {entry.pid: entry.at for entry in self._journal.entries("crashing")}
-        ended = {
-            entry.run for event in ("finished", "raised") for entry in self._journal.entries(event)
-        }
+        ended = self._ended_runs()
         for runs in self._journal.by_job("started").values():
             for run, following in pairwise(runs):
                 death = deaths.get(run.pid)
                 if death is not None and run.run not in ended:
                     self._report.gaps_after_kill.append(round(following.at - death, 3))
+
+    def _judge_terminations(self) -> None:
+        """All jobs are shorter than the grace period, so that none may be interrupted."""
+        terminated = {each.pid for each in self._fleet.members if each.ended_for == "term"}
+        ended = self._ended_runs()
+        for entry in self._journal.entries("started"):
+            if entry.pid in terminated and entry.run not in ended:
+                self._break("finishes-in-grace", f"{entry} was interrupted")
+
+    def _ended_runs(self) -> set[str]:
+        """Return the runs whose handler came to its end, well or not."""
+        events = ("finished", "raised")
+        return {entry.run for event in events for entry in self._journal.entries(event)}
 
     def _judge_silences(self) -> None:
         """Measure how long nothing started after all links had gone half open."""

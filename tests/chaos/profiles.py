@@ -20,7 +20,7 @@ _ALL: Mapping[Kind, int] = {
     "flaky": 200,
     "long": 200,
     "raise": 50,
-    "block": 40,
+    "block": 20,
     "crash": 10,
 }
 
@@ -69,7 +69,7 @@ def _outage(fault: str) -> Profile:
 
 ALONE: Mapping[str, Profile] = {
     "kill": _alone("kill", every=2.0),
-    "stop": _alone("stop", every=4.0),
+    "stop": Profile(faults=("stop",), mix=_HELD, every=4.5, seconds=8.0),
     "term": Profile(
         faults=("term",),
         mix=_HELD,

@@ -67,7 +67,8 @@ def render(results: Results) -> str:
         "## What was seen",
         "",
         f"`make chaos` of {results.date}, Redis {results.redis}, CPython {results.python}, a lease "
-        f"of {results.lease:g} s, all on one machine of two cores. Mixed runs with the seeds {seeds}.",
+        f"of {results.lease:g} s, all on one machine of two cores; the mixed runs had the seeds "
+        f"{seeds}.",
         "",
         "| figure | goal | measured |",
         "|---|---|---|",
