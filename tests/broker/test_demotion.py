@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,11 +21,11 @@ POKING: Any = ([queue_prefix("any")], ["", "holder", 1000])
 
 
 @pytest.fixture
-def demoted(redis_servers: RedisServers) -> Iterator[RedisServer]:
+def demoted(redis_servers: RedisServers) -> RedisServer:
     server = redis_servers.start()
     with server.client() as admin:
         admin.execute_command("REPLICAOF", "127.0.0.1", find_free_port())
-    yield server
+    return server
 
 
 def connections_of(server: RedisServer) -> int:
