@@ -186,6 +186,11 @@ class EngineMachine(RuleBasedStateMachine):
                     if holder != lost:
                         self.pair.renew([queue], holder)
             self.pair.upkeep([queue])
+        # One process is taken back per call, whoever ended first.
+        while (
+            self.pair.queues[queue].leases.get(lost, self.pair.clock.now + 1) <= self.pair.clock.now
+        ):
+            self.pair.upkeep([queue])
 
     @rule(
         queue=queues,
@@ -194,9 +199,17 @@ class EngineMachine(RuleBasedStateMachine):
         suspects=st.integers(0, 1),
         is_empty=booleans,
         ending=endings,
+        then=st.sampled_from(["settle", "settle", "lose", "cancel"]),
     )
     def kill_processes(
-        self, queue: str, count: int, times: int, suspects: int, is_empty: bool, ending: Ended
+        self,
+        queue: str,
+        count: int,
+        times: int,
+        suspects: int,
+        is_empty: bool,
+        ending: Ended,
+        then: str,
     ) -> None:
         """Let whatever runs next end processes; after three of them it must run alone."""
         self._publish(queue, IDS[:2])
@@ -206,7 +219,13 @@ class EngineMachine(RuleBasedStateMachine):
             self.lose(queue, 0, others=False)
         self._join((queue,))
         self._settle(self._claim([self._want(queue, 3, suspects=suspects)]), ending, 0, 3)
+        if then == "cancel" and (lane := self.pair.queues[queue].lanes["solo"]):
+            self._do(partial(self.pair.cancel, queue, lane[0]))
         alone = self._claim_solo(queue, self._holders[-1], self._first(1), is_empty=is_empty)
+        for _ in range(2 if then == "lose" and alone else 0):
+            self.lose(queue, 0, others=False)
+            self._join((queue,))
+            alone = self._claim_solo(queue, self._holders[-1], self._first(1), is_empty=True)
         self._settle(alone, ending, 0, 1)
         self._claims[-1]()
         self._do(partial(self.pair.depart, (queue,), self._holders[-1]))
