@@ -91,7 +91,7 @@ def sentinel_group(
                 f"port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder / 'log'}\n"
                 f"sentinel monitor {_MASTER} 127.0.0.1 {master.port} {_QUORUM}\n"
                 f"sentinel down-after-milliseconds {_MASTER} {_DOWN_AFTER}\n"
-                f"sentinel failover-timeout {_MASTER} 4000\n"
+                f"sentinel failover-timeout {_MASTER} 2000\n"
             )
             process = subprocess.Popen([program, str(folder / "sentinel.conf"), "--sentinel"])
             processes.callback(process.wait, 10)
