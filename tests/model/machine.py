@@ -231,6 +231,21 @@ class EngineMachine(RuleBasedStateMachine):
         self._do(partial(self.pair.depart, (queue,), self._holders[-1]))
         self._join((queue,))
 
+    @rule(queue=queues, is_cancelled=booleans)
+    def isolate(self, queue: str, is_cancelled: bool) -> None:
+        """Let all there is end three processes, then one job two more while it is alone."""
+        self._publish(queue, IDS)
+        for _ in range(3):
+            self._join((queue,))
+            self._claim([self._want(queue, 6, suspects=6)])
+            self.lose(queue, 0, others=False)
+        if is_cancelled and (lane := self.pair.queues[queue].lanes["solo"]):
+            self._do(partial(self.pair.cancel, queue, lane[0]))
+        for _ in range(4):
+            self._join((queue,))
+            self._claim_solo(queue, self._holders[-1], self._first(1), is_empty=True)
+            self.lose(queue, 0, others=False)
+
     @rule(queue=queues, count=st.sampled_from([1, 4]), message=messages, action=operators_actions)
     def use_ids_again(self, queue: str, count: int, message: Message, action: str) -> None:
         """Let jobs with chosen ids succeed, forget them, and publish one of them again."""

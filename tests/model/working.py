@@ -70,7 +70,12 @@ def claim(
     if last is not None and last >= first:
         if last != first:
             return Claim(True, 0, 0, [])
-        return Claim(True, 0, len(queue.lanes["solo"]), _replay(queue, holder, first, wanted))
+        # The answer to a claim does not say who runs alone: that is for `claim_solo` to tell.
+        again = [
+            one._replace(delivery=one.delivery._replace(is_alone=False))
+            for one in _replay(queue, holder, first, wanted)
+        ]
+        return Claim(True, 0, len(queue.lanes["solo"]), again)
 
     dues = [
         due
