@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.reliability.oracle import append
 
 #: The environment variable that tells a process where the file is.
 VARIABLE = "CHAOS_JOURNAL"
@@ -28,13 +28,8 @@ class Entry:
 
 
 def note(event: str, job_id: str = "-", run: str = "-") -> None:
-    """Append one line, in one write, to the file of this process's environment."""
-    line = f"{event} {job_id} {run} {os.getpid()} {time.monotonic():.6f}\n"
-    file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(file, line.encode())
-    finally:
-        os.close(file)
+    """Append one line to the file of this process's environment."""
+    append(VARIABLE, f"{event} {job_id} {run}")
 
 
 class Journal:

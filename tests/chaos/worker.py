@@ -13,22 +13,16 @@ from typing import Any, Literal
 
 from redispatcher_fastapi.broker import retrying, scripts
 from redispatcher_fastapi.broker.scripts import Script
-from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.cli import main
 from redispatcher_fastapi.hooks import LoggingHooks
 from redispatcher_fastapi.pool.heartbeat import Heartbeat
 from tests.chaos.journal import note
 from tests.chaos.workload import current_run
+from tests.reliability.run_pool import note_when_ready, replace
 
 Protection = Literal["fence", "dedupe", "renewal", "outage-grace", "isolation", "shutdown-grace"]
 
 _FENCE = "local function owns(delivery, token) return delivery == token end"
-
-
-def replace(owner: object, name: str, by: object) -> None:
-    """Replace a part of the library, in this process alone."""
-    assert hasattr(owner, name)
-    setattr(owner, name, by)
 
 
 def rewrite(script: Script, line: str, by: str) -> None:
@@ -110,23 +104,9 @@ def note_runs() -> None:
     replace(LoggingHooks, "job_started", started)
 
 
-def note_when_ready() -> None:
-    """Note the first answer to a claim: from then on this process takes jobs."""
-    claim = WorkerBroker.claim
-
-    async def first_claim(self: WorkerBroker, wants: Any) -> Any:
-        claimed = await claim(self, wants)
-        if not claimed.unleased:
-            replace(WorkerBroker, "claim", claim)
-            note("ready")
-        return claimed
-
-    replace(WorkerBroker, "claim", first_claim)
-
-
 if __name__ == "__main__":
     if without := os.environ.get("CHAOS_WITHOUT"):
         PROTECTIONS[without]()  # type: ignore[index]  # a wrong name ends the process
     note_runs()
-    note_when_ready()
+    note_when_ready(note)
     main()

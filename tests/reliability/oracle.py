@@ -29,9 +29,14 @@ class Entry:
 
 
 def note(event: str, job_id: str = "-", attempt: int = 0) -> None:
-    """Append one line, in one write, to the file of this process's environment."""
-    line = f"{event} {job_id} {attempt} {os.getpid()} {time.monotonic():.6f}\n"
-    file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    """Append one line to the file of this process's environment."""
+    append(VARIABLE, f"{event} {job_id} {attempt}")
+
+
+def append(variable: str, text: str) -> None:
+    """Append ``text``, process id and time to the file that ``variable`` names, in one write."""
+    line = f"{text} {os.getpid()} {time.monotonic():.6f}\n"
+    file = os.open(os.environ[variable], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(file, line.encode())
     finally:

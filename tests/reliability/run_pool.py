@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
+from collections.abc import Callable
 from hashlib import sha1
 from typing import Any
 
@@ -64,10 +65,9 @@ def remove_isolation() -> None:
     UPKEEP.digest = sha1(UPKEEP.source.encode(), usedforsecurity=False).hexdigest()
 
 
-def note_when_ready() -> None:
+def note_when_ready(note: Callable[[str], None]) -> None:
     """Note the first answer to a claim: from then on this process takes jobs."""
     from redispatcher_fastapi.broker.working import WorkerBroker
-    from tests.reliability.oracle import note
 
     claim = WorkerBroker.claim
 
@@ -94,10 +94,12 @@ def main() -> None:
         shift_clock(hours)
     if without := os.environ.get("RELIABILITY_WITHOUT"):
         PROTECTIONS[without]()
-    note_when_ready()
 
     from redispatcher_fastapi import ConsumerPool
     from tests.reliability.jobs import make_config
+    from tests.reliability.oracle import note
+
+    note_when_ready(note)
 
     queues = os.environ.get("RELIABILITY_QUEUES")
     config = make_config(os.environ)
