@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 from redispatcher_fastapi.broker import scripts
 from redispatcher_fastapi.broker.records import parse_faults, split_live_record
 from redispatcher_fastapi.broker.scripts import Argument
-from tests.model import operations, working
+from tests.model import claiming, leasing, operations, settling
+from tests.model.claiming import Budget, Claim, Taken
 from tests.model.jobs import Delivery, Faults
+from tests.model.leasing import Renewed, Upkeep
 from tests.model.looking import Looking
 from tests.model.operations import Message
-from tests.model.working import Budget, Claim, Renewed, Settled, Taken, Upkeep
+from tests.model.settling import Settled
 
 
 class Want(NamedTuple):
@@ -52,7 +54,7 @@ class Pair(Looking):
         def expect() -> list[Claim]:
             budget = Budget()
             return [
-                working.claim(self.queues[queue], holder, wanted, suspects, first, budget)
+                claiming.claim(self.queues[queue], holder, wanted, suspects, first, budget)
                 for queue, holder, wanted, suspects, first in wants
             ]
 
@@ -78,7 +80,7 @@ class Pair(Looking):
             scripts.CLAIM_SOLO,
             [queue],
             [holder, sequence, "1" if is_empty else "", turn],
-            lambda: working.claim_solo(
+            lambda: claiming.claim_solo(
                 self.queues[queue], holder, sequence, is_empty=is_empty, turn=turn
             ),
             _read_solo,
@@ -100,7 +102,7 @@ class Pair(Looking):
             scripts.ACK,
             [queue],
             arguments,
-            lambda: working.acknowledge(
+            lambda: settling.acknowledge(
                 self.queues[queue], holder, str(request), settled, result_ttl
             ),
             bytes.decode,
@@ -116,7 +118,7 @@ class Pair(Looking):
             scripts.FAIL,
             [queue],
             arguments,
-            lambda: working.fail(self.queues[queue], holder, str(request), settled),
+            lambda: settling.fail(self.queues[queue], holder, str(request), settled),
             bytes.decode,
             is_refused=lambda answer: "1" not in answer,
             besides=frozenset({f"calls:{holder}"}),
@@ -130,7 +132,7 @@ class Pair(Looking):
             scripts.RELEASE,
             [queue],
             arguments,
-            lambda: working.release(self.queues[queue], holder, str(request), settled),
+            lambda: settling.release(self.queues[queue], holder, str(request), settled),
             bytes.decode,
             is_refused=lambda answer: "1" not in answer,
             besides=frozenset({f"calls:{holder}"}),
@@ -141,7 +143,7 @@ class Pair(Looking):
             scripts.RENEW,
             queues,
             [self.limits.lease, *[holder for _ in queues]],
-            lambda: [working.renew(self.queues[queue], holder) for queue in queues],
+            lambda: [leasing.renew(self.queues[queue], holder) for queue in queues],
             lambda reply: [Renewed(int(held), list(grace)) for held, grace in reply],
             is_refused=lambda renewed: all(one.held == -1 for one in renewed),
             is_repeated=lambda renewed: [one.held for one in renewed],
@@ -153,7 +155,7 @@ class Pair(Looking):
             scripts.DEPART,
             queues,
             [holder for _ in queues],
-            lambda: [working.depart(self.queues[queue], holder) for queue in queues],
+            lambda: [leasing.depart(self.queues[queue], holder) for queue in queues],
             list,
             is_refused=lambda ended: not any(ended),
         )
@@ -173,7 +175,7 @@ class Pair(Looking):
                 limits.dead_age,
                 limits.queue_length,
             ],
-            lambda: [working.keep_up(self.queues[queue]) for queue in queues],
+            lambda: [leasing.keep_up(self.queues[queue]) for queue in queues],
             lambda reply: [_read_upkeep(one) for one in reply],
             is_repeatable=False,
         )

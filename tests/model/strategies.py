@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
+from tests.model.claiming import Taken
 from tests.model.jobs import Limits
 from tests.model.operations import Message
-from tests.model.working import Settled, Taken
+from tests.model.settling import Settled
 
+_Value = TypeVar("_Value")
 QUEUES = ("letters", "parcels")
 
 #: Mostly one queue, so that much happens in it.
@@ -65,6 +68,11 @@ endings = st.builds(
 )
 operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
 EXPIRING = ["watched", "turn", "result", "calls", "history"]
+
+
+def pick(values: Sequence[_Value], ago: int) -> _Value:
+    """Return the newest value, or one that lies so far back; it begins anew where there is none."""
+    return values[-1 - ago % len(values)]
 
 
 def end(taken: Taken, ending: Ended, twist: str) -> Settled:

@@ -12,7 +12,7 @@ from tests.model.jobs import Limits
 from tests.model.operations import Message
 from tests.model.pair import Pair, Want
 from tests.model.running import open_store
-from tests.model.working import Settled
+from tests.model.settling import Settled
 
 QUEUES = ("letters", "parcels")
 LIMITS = Limits(queue_length=10_000, finished_count=10, dead_count=10)

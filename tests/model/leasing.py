@@ -1,0 +1,114 @@
+"""Leases in the model: renewed, ended, and what upkeep takes back and forgets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from redispatcher_fastapi.job import JobState
+from tests.model.jobs import Calls
+from tests.model.queue import CALLS_TTL, Queue
+
+FORGOTTEN_AT_ONCE, IDS_AT_ONCE = 100, 1000
+MOST_LOSSES, MOST_SOLO_LOSSES = 9, 2
+
+
+class Renewed(NamedTuple):
+    """How many jobs the process holds, -1 if it was given up; ``grace`` as of upkeep."""
+
+    held: int
+    grace: list[int]
+
+
+def renew(queue: Queue, holder: str) -> Renewed:
+    grace = queue.look()
+    if queue.calls.get(holder, Calls()).is_given_up:
+        return Renewed(-1, grace)
+    if holder not in queue.leases and holder in queue.calls:
+        queue.calls[holder].ttl = None
+    queue.leases[holder] = queue.now + queue.limits.lease
+    return Renewed(len(queue.held.get(holder, {})), grace)
+
+
+def depart(queue: Queue, holder: str) -> int:
+    if holder in queue.held:
+        return 0
+    queue.leases.pop(holder, None)
+    queue.calls.pop(holder, None)
+    if not queue.leases:
+        queue.last_look = None
+    queue.end_turn(holder)
+    return 1
+
+
+class Upkeep(NamedTuple):
+    """The answer of upkeep for one queue; ``next_end`` is -1 where no lease runs.
+
+    ``grace`` says how many leases began anew, and how long nobody had looked, if any did.
+    """
+
+    next_end: int
+    taken_back: list[tuple[str, int, str]]
+    has_more: bool
+    grace: list[int]
+
+
+def keep_up(queue: Queue) -> Upkeep:
+    grace = queue.look()
+    over = [(end, holder) for holder, end in queue.leases.items() if end <= queue.now]
+    taken_back = _take_back(queue, min(over)[1]) if over else []
+    limits = queue.limits
+    has_more = queue.trim(JobState.SUCCEEDED, FORGOTTEN_AT_ONCE)
+    has_more |= queue.trim(JobState.CANCELLED, FORGOTTEN_AT_ONCE)
+    has_more |= _forget_dead(queue, queue.now - limits.dead_age, FORGOTTEN_AT_ONCE)
+    excess = len(queue.ids_in(JobState.DEAD)) - limits.dead_count
+    has_more |= _forget_dead(queue, queue.now, excess)
+    has_more |= _forget_ids(queue, queue.now, IDS_AT_ONCE)
+    has_more |= _forget_ids(queue, None, len(queue.remembered) - limits.queue_length)
+    ends = [max(0, end - queue.now) for end in queue.leases.values()]
+    return Upkeep(min(ends, default=-1), taken_back, has_more, grace)
+
+
+def _take_back(queue: Queue, holder: str) -> list[tuple[str, int, str]]:
+    report: list[tuple[str, int, str]] = []
+    del queue.leases[holder]
+    for job_id, delivery in queue.held.pop(holder, {}).items():
+        job = queue.jobs[job_id]
+        faults = queue.charge(job, losses=1, solo_losses=int(delivery.is_alone))
+        queue.add_attempt(job_id, delivery.started, '{"outcome":"lost"}')
+        is_dead = faults.losses >= MOST_LOSSES or faults.solo_losses >= MOST_SOLO_LOSSES
+        place = "dead" if is_dead else job.lane
+        if is_dead:
+            queue.bury(job, delivery.started, faults.errors, faults.losses, "worker_lost")
+        else:
+            job.state = JobState.QUEUED
+            queue.lanes[place].append(job_id)
+        report.append((job_id, faults.losses, place))
+    calls = queue.calls_of(holder)
+    calls.is_given_up = True
+    calls.ttl = max(20 * queue.limits.lease, CALLS_TTL)
+    if report:
+        queue.stats["lost"] += len(report)
+        queue.wake()
+    return report
+
+
+def _forget_dead(queue: Queue, latest: int, count: int) -> bool:
+    budget = min(count, FORGOTTEN_AT_ONCE)
+    if budget <= 0:
+        return False
+    latest = min(latest, queue.now - queue.limits.finished_min_age)
+    dead = [queue.jobs[job_id] for job_id in queue.ids_in(JobState.DEAD)]
+    old = [job for job in dead if job.ending is not None and job.ending.at < latest][:budget]
+    for job in old:
+        queue.forget(job)
+        queue.histories.pop(job.id, None)
+    return len(old) == FORGOTTEN_AT_ONCE
+
+
+def _forget_ids(queue: Queue, latest: int | None, count: int) -> bool:
+    budget = max(0, min(count, IDS_AT_ONCE))
+    oldest = sorted(queue.remembered, key=lambda job_id: (queue.remembered[job_id], job_id))
+    due = [one for one in oldest if latest is None or queue.remembered[one] <= latest]
+    for job_id in due[:budget]:
+        del queue.remembered[job_id]
+    return budget > 0 and len(due[:budget]) == IDS_AT_ONCE
