@@ -103,6 +103,12 @@ def known_to(server: RedisServer, consumer: type[BaseConsumer] = Quick) -> set[s
         return set(admin.execute_command("HKEYS", f"{queue_prefix(consumer.QUEUE)}jobs"))
 
 
+def known_on_disk(server: RedisServer, consumer: type[BaseConsumer] = Quick) -> set[str]:
+    """Return the same of a server that is not running, without a sentinel hearing of it."""
+    with RedisServer(server.directory, is_durable=True) as alone:
+        return known_to(alone, consumer)
+
+
 def first_start_after(oracle: Oracle, time: float, jobs: Iterable[str]) -> float:
     """Return seconds until the first of these jobs started after this time."""
     wanted = set(jobs)
