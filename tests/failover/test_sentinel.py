@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from tests.failover.load import finished, first_start_after, known_to, load
+from tests.failover.load import finished, first_start_after, known_on_disk, known_to, load
 from tests.failover.sentinels import SentinelGroup, sentinel_group
 from tests.reliability.jobs import Quick
 from tests.reliability.oracle import Oracle
