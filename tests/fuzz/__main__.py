@@ -26,17 +26,19 @@ def main() -> int:
         RedisServer(Path(folder)) as server,
         open_store(server.dsn) as client,
     ):
-        return _feed_all([*TARGETS, script_arguments(client)], options)
+        targets = [*TARGETS, script_arguments(client)]
+        chosen = [target for target in targets if options.only in target.name]
+        if not chosen:
+            parser.error(f"no target has {options.only!r} in its name")
+        return _feed_all(chosen, options.inputs, options.seed)
 
 
-def _feed_all(targets: list[Target], options: argparse.Namespace) -> int:
+def _feed_all(targets: list[Target], total: int, seed: int) -> int:
     escaped = 0
     for target in targets:
-        if options.only not in target.name:
-            continue
-        inputs, begin = int(options.inputs * target.share), time.monotonic()
+        inputs, begin = int(total * target.share), time.monotonic()
         try:
-            feed(target, inputs, options.seed)
+            feed(target, inputs, seed)
         except EscapedError as error:
             escaped += 1
             _say(str(error))

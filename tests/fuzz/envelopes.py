@@ -26,9 +26,11 @@ _PIECES = (
     b'"v":1,', b'"v":2,', b'"body":', b'"headers":{},', b"9" * 5000, b"[" * 300, b"\xed\xa0\x80",
     b"\xef\xbb\xbf", b"null", b"//", b"'", b'\\u0000',
 )  # fmt: skip
-LARGEST = 262_144
-SECONDS_FOR_LARGEST = 0.05
-MOST_MEMORY = 4
+#: In bytes.
+_LARGEST = 262_144
+_SECONDS_FOR_LARGEST = 0.05
+#: For what is no message, in multiples of its size.
+_MOST_MEMORY = 4
 
 
 class Order(BaseModel):
@@ -37,10 +39,11 @@ class Order(BaseModel):
     lines: list[dict[str, float]] = []
 
 
-DECODER = EnvelopeDecoder(Order, dict[str, str])
+_DECODER = EnvelopeDecoder(Order, dict[str, str])
 
 
 def make(random: Random) -> bytes:
+    """Return an envelope that was changed a little, or hardly looks like one."""
     if random.random() < 0.1:
         return nonsense.random_bytes(random, 200)
     body = b'{"number":1,"note":"hello","lines":[{"a":1.5}]}'
@@ -77,7 +80,7 @@ def make_large(random: Random) -> bytes:
             b'{"v":1,"headers":{"a":"%b"},"body":{"number":1}}',
         ]
     )
-    return (form % (unit * (LARGEST // len(unit))))[:LARGEST]
+    return (form % (unit * (_LARGEST // len(unit))))[:_LARGEST]
 
 
 def check_large(raw: bytes) -> None:
@@ -87,7 +90,7 @@ def check_large(raw: bytes) -> None:
         begin = time.thread_time()
         _decode(raw, is_alone=False)
         durations.append(time.thread_time() - begin)
-        if durations[-1] < SECONDS_FOR_LARGEST:
+        if durations[-1] < _SECONDS_FOR_LARGEST:
             return
     raise AssertionError(f"{min(durations):.3f} s for {raw[:40]!r}...")
 
@@ -101,13 +104,13 @@ def check_memory(raw: bytes) -> None:
     finally:
         tracemalloc.stop()
     is_message = outcome[0] == "message"
-    most = 100 * len(raw) if is_message else MOST_MEMORY * len(raw) + 65_536
+    most = 100 * len(raw) if is_message else _MOST_MEMORY * len(raw) + 65_536
     assert peak <= most, f"{peak} bytes for {len(raw)} of {raw[:40]!r}..."
 
 
 def _decode(raw: bytes, *, is_alone: bool) -> tuple[str, str]:
     try:
-        message = DECODER.decode_message(raw) if is_alone else DECODER.decode(raw).message
+        message = _DECODER.decode_message(raw) if is_alone else _DECODER.decode(raw).message
     except EnvelopeError as error:
         reason, text = error.reason, str(error)
     else:

@@ -22,16 +22,16 @@ from redispatcher_fastapi.keys import (
 )
 from tests.fuzz import nonsense
 
-_LONG = ("a" * 63, "a" * 64, "a" * 65, "a" * 128, "a" * 129, "é", "letters", "a}b{c", "x:jobs")
+_NAMES = ("a" * 63, "a" * 64, "a" * 65, "a" * 128, "a" * 129, "é", "letters", "a}b{c", "x:jobs")
 _SCHEMES = (
     "redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster", "memory",
     "http", "REDIS", "",
 )  # fmt: skip
-SECRET = "s3cr3tPassw0rd"
+_SECRET = "s3cr3tPassw0rd"
 
 
 def make_name(random: Random) -> str:
-    text = random.choice(_LONG) if random.random() < 0.4 else nonsense.random_text(random, 12)
+    text = random.choice(_NAMES) if random.random() < 0.4 else nonsense.random_text(random, 12)
     return text + nonsense.random_text(random, 4) if random.random() < 0.3 else text
 
 
@@ -59,7 +59,7 @@ def _accepts(check: Callable[[str], str], name: str) -> bool:
 
 
 def make_dsn(random: Random) -> str:
-    password = quote(SECRET, safe="") if random.random() < 0.5 else SECRET
+    password = quote(_SECRET, safe="") if random.random() < 0.5 else _SECRET
     user = random.choice(["", "user", nonsense.random_text(random, 6)])
     userinfo = random.choice([f"{user}:{password}@", f"{password}@", f":{password}@", ""])
     host = random.choice(["h", "h:1", "[::1]:7", "h:99999", "a:1,b:2", "", "h:", "[", "%zz"])
@@ -70,25 +70,26 @@ def make_dsn(random: Random) -> str:
     text = f"{random.choice(_SCHEMES)}://{userinfo}{host}{path}{query}"
     if random.random() < 0.5:
         at = random.randrange(len(text) + 1)
-        if SECRET not in text or not _is_within_secret(text, at):
+        if _SECRET not in text or not _is_within_secret(text, at):
             text = text[:at] + nonsense.random_text(random, 5) + text[at + random.randrange(2) :]
     return text
 
 
 def check_dsn(text: str) -> None:
+    """A password is shown neither by a refusal nor by what was read."""
     try:
         dsn = parse_dsn(text)
     except ConfigurationError as error:
         shown = str(error)
     else:
-        if dsn.kind == "unix" and SECRET in dsn.name:
+        if dsn.kind == "unix" and _SECRET in dsn.name:
             return  # the path of a socket may have any name
         shown = f"{dsn} {dsn!r}"
-    assert SECRET not in shown, (text, shown)
+    assert _SECRET not in shown, (text, shown)
 
 
 def _is_within_secret(text: str, at: int) -> bool:
-    # Also not where `?password=` stands: without it nobody knows what is secret.
+    # The word `?password=` before it counts too: without it nobody knows what is secret.
     return any(
-        found.start() - 11 <= at <= found.end() for found in re.finditer(re.escape(SECRET), text)
+        found.start() - 11 <= at <= found.end() for found in re.finditer(re.escape(_SECRET), text)
     )

@@ -6,15 +6,15 @@ import json
 from collections.abc import Sequence
 from random import Random
 
-CHARACTERS = "\x00\n\r\t \"'\\{}[]:,%@/?#&=;*$-+._~!|<>()0123456789abzAZé√\u202e\ud800😀"
-NUMBERS = (
+_CHARACTERS = "\x00\n\r\t \"'\\{}[]:,%@/?#&=;*$-+._~!|<>()0123456789abzAZé√\u202e\ud800😀"
+_NUMBERS = (
     "", "0", "-0", "-1", "1", "7", "1.5", "1e3", "1e308", "1e309", "-1e18", "nan", "inf", "-inf",
     "0x10", " 5 ", "9" * 13, "9" * 19, "9" * 400, "9223372036854775808", "five", "\x00", "1\x00",
 )  # fmt: skip
 
 
 def random_text(random: Random, longest: int = 40) -> str:
-    return "".join(random.choices(CHARACTERS, k=random.randrange(longest)))
+    return "".join(random.choices(_CHARACTERS, k=random.randrange(longest)))
 
 
 def random_bytes(random: Random, longest: int = 80) -> bytes:
@@ -22,7 +22,7 @@ def random_bytes(random: Random, longest: int = 80) -> bytes:
 
 
 def number_text(random: Random) -> str:
-    return random.choice(NUMBERS)
+    return random.choice(_NUMBERS)
 
 
 def encode(text: str) -> bytes:

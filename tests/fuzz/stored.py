@@ -44,6 +44,7 @@ def make(random: Random) -> list[object]:
 
 
 def check(reply: list[object]) -> None:
+    """Whatever the reply says, it is read as a record, and its faults are numbers from 0 on."""
     record = reply[1]
     assert isinstance(record, bytes)
     published, _, envelope = split_live_record(record)

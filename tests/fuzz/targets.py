@@ -1,4 +1,4 @@
-"""What is fuzzed: a name, what makes an input, and what must hold for it. New parts add a line."""
+"""What is fuzzed: a name, what makes an input, and what must hold for it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EscapedError(AssertionError):
 
 
 def feed(target: Target, inputs: int, seed: int) -> None:
-    """Feed so many inputs.
+    """Feed so many inputs, always the same ones for a seed.
 
     Raises:
         EscapedError: with the seed and the input, for the first that got through.

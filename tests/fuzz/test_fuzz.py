@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -20,11 +19,12 @@ def test_nothing_gets_through(target: Target) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, RecursionError, AssertionError])
 def test_what_gets_through_is_shown_with_its_seed(error: type[Exception]) -> None:
+    def make(random: Random) -> int:
+        return random.randrange(100)
+
     def check(value: int) -> None:
         if value > 90:
             raise error
-
-    make: Callable[[Random], int] = lambda random: random.randrange(100)  # noqa: E731 (two lines)
 
     with pytest.raises(EscapedError, match=r"numbers, seed 7, input \d+: 9\d"):
         feed(Target("numbers", make, check, 1), 1000, 7)

@@ -47,7 +47,11 @@ class Comparison:
         is_repeatable: bool = True,
         besides: frozenset[str] = frozenset(),
     ) -> _Answer:
-        """Make one call and compare; ``is_repeated`` tells what of the answer a repetition has."""
+        """Make one call and compare the answer and all there is.
+
+        A call that ``is_refused`` may write to no key but those in ``besides``. ``is_repeated``
+        tells what of an answer its repetition must give again; ``None`` where that is free.
+        """
         before = self._raw
         answer = self._compare(script, queues, arguments, expect, read)
         besides |= _STATS

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from hashlib import sha1
-from importlib.resources import files
 from typing import NamedTuple
-
-from redispatcher_fastapi.broker import scripts
-from redispatcher_fastapi.broker.scripts import Script
-
-_FOLDER = files("redispatcher_fastapi.broker") / "lua"
 
 
 class Mutant(NamedTuple):
-    """One change: ``script`` is the file; one of the prelude changes all that use the function."""
+    """One change: ``by`` stands where ``line``, or that part of it, stood once in ``script``.
+
+    A change to the script ``prelude`` concerns every script that has the function.
+    """
 
     name: str
     script: str
     line: str
     by: str = ""
-
-
-class MutantNotFoundError(Exception):
-    """Raised when a script no longer has the line that a mutant changes."""
 
 
 MUTANTS = (
@@ -159,10 +149,12 @@ MUTANTS = (
     Mutant("redriven with its faults", "redrive", "id, '0,0,0')", "id, '1,0,0')"),
     Mutant("a redriven job wakes nobody", "redrive", "wake(prefix)"),
     Mutant("results stay", "ack", ", 'PX', ARGV[at + 1])", ")"),
-    Mutant("a refused result is kept", "ack", "results[id] = given[index]", "")
-    if "results[id] = given[index]" in scripts.ACK.source
-    else Mutant(
-        "a refused result is kept", "ack", "refusal(prefix, id), nil", "refusal(prefix, id)"
+    Mutant("a result is lost", "ack", "results[id] = given[index]"),
+    Mutant(
+        "a refused result is kept",
+        "ack",
+        "answers[index] = refusal(prefix, id)",
+        "answers[index], results[id] = refusal(prefix, id), given[index]",
     ),
     Mutant(
         "calls of the given up stay",
@@ -250,42 +242,3 @@ MUTANTS = (
 def find(name: str) -> Mutant:
     """Return the mutant of that name."""
     return next(mutant for mutant in MUTANTS if mutant.name == name)
-
-
-@contextmanager
-def mutated(mutant: Mutant) -> Generator[None]:
-    """Run the engine with one mutation.
-
-    Raises:
-        MutantNotFoundError: no script has the line, or it stands there more than once.
-    """
-    known = [script for script in vars(scripts).values() if isinstance(script, Script)]
-    changed = {
-        script: source for script in known if (source := _mutate(script, mutant)) is not None
-    }
-    if not changed:
-        raise MutantNotFoundError(f"{mutant.name}: {mutant.script} has no single {mutant.line!r}")
-    sources = [script.source for script in changed]
-    try:
-        for script, source in changed.items():
-            _replace(script, source)
-        yield
-    finally:
-        for script, source in zip(changed, sources, strict=True):
-            _replace(script, source)
-
-
-def _mutate(script: Script, mutant: Mutant) -> str | None:
-    """Return the source with the mutation; ``None`` where it does not concern the script."""
-    body = (_FOLDER / f"{script.name}.lua").read_text()
-    prelude = script.source.removesuffix(body)
-    if mutant.script == "prelude" and prelude.count(mutant.line) == 1:
-        return prelude.replace(mutant.line, mutant.by) + body
-    if mutant.script == script.name and body.count(mutant.line) == 1:
-        return prelude + body.replace(mutant.line, mutant.by)
-    return None
-
-
-def _replace(script: Script, source: str) -> None:
-    script.source = source
-    script.digest = sha1(source.encode(), usedforsecurity=False).hexdigest()

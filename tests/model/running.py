@@ -13,6 +13,7 @@ from redispatcher_fastapi.broker.scripts import BlockingClient
 from redispatcher_fastapi.dsn import parse_dsn
 from tests.model.machine import EngineMachine
 
+# A step is a round trip and a comparison of all there is: slow by intention.
 _NO_CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
@@ -37,11 +38,7 @@ def run_machine(
         deadline=None,
         max_examples=examples,
         stateful_step_count=steps,
-        suppress_health_check=[
-            HealthCheck.too_slow,
-            HealthCheck.filter_too_much,
-            HealthCheck.data_too_large,
-        ],
+        suppress_health_check=_NO_CHECKS,
         print_blob=True,
         report_multiple_bugs=False,
         phases=[Phase.generate, Phase.shrink] if is_shrunk else [Phase.generate],

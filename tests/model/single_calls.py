@@ -21,11 +21,11 @@ from tests.model.strategies import (
     Ended,
     ago,
     booleans,
-    both,
     endings,
     job_ids,
     limits,
     messages,
+    one_or_both,
     operators_actions,
     pick,
     plain_messages,
@@ -64,7 +64,7 @@ class SingleCalls(RuleBasedStateMachine):
         self.actors.do(partial(self.pair.publish, queue, messages, None))
 
     @rule(
-        queues=both,
+        queues=one_or_both,
         ago=ago,
         action=st.sampled_from(["join", "renew", "renew", "depart", "upkeep", "upkeep"]),
     )
@@ -79,7 +79,7 @@ class SingleCalls(RuleBasedStateMachine):
                 self.actors.do(partial(getattr(self.pair, action), queues, holder))
 
     @rule(
-        queues=both,
+        queues=one_or_both,
         ago=st.integers(0, 2),
         count=st.integers(0, 4),
         suspects=st.integers(0, 2),

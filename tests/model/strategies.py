@@ -17,7 +17,7 @@ QUEUES = ("letters", "parcels")
 
 #: Mostly one queue, so that much happens in it.
 queues = st.sampled_from([QUEUES[0], QUEUES[0], QUEUES[0], QUEUES[1]])
-both = st.sampled_from([QUEUES[:1], QUEUES[:1], QUEUES])
+one_or_both = st.sampled_from([QUEUES[:1], QUEUES[:1], QUEUES])
 IDS = "abcdef"
 job_ids = st.sampled_from(IDS)
 #: How far back something lies: 0 is the newest.
@@ -62,16 +62,17 @@ class Held(NamedTuple):
     taken: Taken
 
 
-actions = ["done", "done", "retry", "retry", "snooze", "dead", "dead", "release"]
+_ACTIONS = ["done", "done", "retry", "retry", "snooze", "dead", "dead", "release"]
 endings = st.builds(
-    Ended, st.sampled_from(actions), delays, st.sampled_from([None, None, b"{}", b"[1,2]"])
+    Ended, st.sampled_from(_ACTIONS), delays, st.sampled_from([None, None, b"{}", b"[1,2]"])
 )
 operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
+#: The kinds of keys that Redis itself ends.
 EXPIRING = ["watched", "turn", "result", "calls", "history"]
 
 
 def pick(values: Sequence[_Value], ago: int) -> _Value:
-    """Return the newest value, or one that lies so far back; it begins anew where there is none."""
+    """Return the value that lies so far back, counted round and round; 0 is the newest."""
     return values[-1 - ago % len(values)]
 
 
