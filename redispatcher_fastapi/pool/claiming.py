@@ -71,7 +71,8 @@ class Claimer:
         self._broker = broker
         self._lanes = {lane.queue: lane for lane in lanes}
         self.contact = contact
-        self._watch = contact.watch("claim")
+        # What was asked for only shows in the answer.
+        self._watch = contact.watch("claim", is_proof=False)
         self._runner = runner
         self._quiet = quiet
         self._news = asyncio.Event()
@@ -163,6 +164,8 @@ class Claimer:
         claimed = await repeat_until_answered(
             lambda: self._broker.claim(wants), "claim jobs", stop=self._quiet, watch=self._watch
         )
+        if not claimed.unleased and any(want.count for want in wants):
+            self.contact.answered("claim")
         got = dict.fromkeys(self._lanes, 0)
         for delivery in claimed.deliveries:
             got[delivery.queue] += 1

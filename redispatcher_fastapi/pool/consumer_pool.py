@@ -172,6 +172,8 @@ class ConsumerPool:
         self._pass_on_stop()
 
     def _pass_on_stop(self) -> None:
+        if self._is_stopping:
+            self._contact.note_stop()
         if self._worker is None:
             return
         if self._is_stopping_now:

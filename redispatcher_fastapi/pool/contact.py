@@ -33,17 +33,19 @@ _OVERDUE_AFTER = 30.0
 class _Failure:
     since: float
     reason: str
+    is_refusal: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ContactWatch:
-    """Notes what becomes of one kind of call."""
+    """Notes what becomes of one kind of call; ``is_proof`` as in :meth:`Contact.answered`."""
 
     contact: Contact
     call: Call
+    is_proof: bool
 
     def answered(self) -> None:
-        self.contact.answered(self.call)
+        self.contact.answered(self.call, is_proof=self.is_proof)
 
     def failed(self, error: BrokerError) -> None:
         self.contact.failed(self.call, error)
@@ -72,20 +74,32 @@ class Contact:
         self._reason = ""
         self._began: float | None = None
         self._said = 0.0
+        self._is_stopping = False
         #: Since when a claim is to be expected now and then, as there are free slots.
         self._has_room_since: float | None = None
 
-    def watch(self, call: Call) -> ContactWatch:
+    def watch(self, call: Call, *, is_proof: bool = True) -> ContactWatch:
         """Return what is to be told of each try of one kind of call, on the event loop."""
-        return ContactWatch(self, call)
+        return ContactWatch(self, call, is_proof)
 
-    def answered(self, call: Call) -> None:
-        """Take in that Redis answered, on the event loop."""
+    def answered(self, call: Call, *, is_proof: bool = True) -> None:
+        """Take in that Redis answered, on the event loop.
+
+        An answer that is no proof, as to a claim of nothing, shows that Redis is there, and not
+        that it does again what it has refused.
+        """
         if call == "claim":
             self._last_claim = self._clock()
-        if self._failures:
-            self._failures.pop(call, None)
-            self.report()
+        if not self._failures:
+            return
+        failure = self._failures.get(call)
+        if failure is not None and (is_proof or not failure.is_refusal):
+            del self._failures[call]
+        self.report()
+
+    def note_stop(self) -> None:
+        """Take in that the pool stops: from now on nothing is resumed."""
+        self._is_stopping = True
 
     def failed(self, call: Call, error: BrokerError) -> None:
         """Take in that Redis did not answer, on the event loop."""
@@ -104,7 +118,8 @@ class Contact:
         known = self._failures.get(call)
         since = self._clock() if known is None else known.since
         text = " ".join(str(error).split())
-        self._failures[call] = _Failure(since, f"{_FAILED[call]}: {text}")
+        is_refusal = not isinstance(error, BrokerUnavailableError)
+        self._failures[call] = _Failure(since, f"{_FAILED[call]}: {text}", is_refusal)
 
     def expect_claims(self, *, is_expected: bool) -> None:
         """Take in whether the claimer waits for work, rather than for a slot or to be alone."""
@@ -124,7 +139,8 @@ class Contact:
         elif self._began is not None:
             lasted = now - self._began
             self._began = None
-            self._hooks.claiming_resumed(self._outage(lasted))
+            if not self._is_stopping:
+                self._hooks.claiming_resumed(self._outage(lasted))
 
     @property
     def last_claim_at(self) -> datetime | None:

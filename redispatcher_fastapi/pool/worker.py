@@ -113,6 +113,8 @@ class Worker:
     def quiet(self) -> None:
         """Stop claiming; what is running goes on until the grace period ends."""
         self._quiet.set()
+        for claimer in self._claimers:
+            claimer.contact.note_stop()
         self._wake_all()
 
     def stop_now(self) -> None:

@@ -245,6 +245,27 @@ async def test_a_claim_that_is_refused_is_told_of_though_renewals_are_not(
 
 
 @pytest.mark.redis
+async def test_a_pool_that_never_could_claim_does_not_say_when_it_stops_that_it_can_again(
+    redis_servers: RedisServers, hooks: RecordingHooks
+) -> None:
+    server = redis_servers.start()
+    async with running_pool(server.dsn, Wait) as publishing:
+        publishing.pool.quiet()
+        await publishing.publish(Other.Message())
+    with server.client() as admin:
+        rights = ("+@all", "-del", "~*", "&*")
+        admin.execute_command("ACL", "SETUSER", "half", "on", "nopass", *rights)
+
+    dsn = f"redis://half:any@127.0.0.1:{server.port}"
+    async with running_pool(dsn, Other, hooks=hooks):
+        # What it took with the claim that was refused half-way, it is given by the last one.
+        await wait_until(lambda: bool(hooks.failures))
+
+    assert len(hooks.failures) == 1
+    assert hooks.resumptions == []
+
+
+@pytest.mark.redis
 @pytest.mark.slow
 async def test_a_pool_without_a_free_slot_notices_an_outage_when_it_looks_after_its_queues(
     redis_servers: RedisServers, hooks: RecordingHooks

@@ -107,6 +107,41 @@ def test_an_answer_to_another_kind_of_call_does_not_hide_a_failure(
     assert contact.problem == "Redis did not answer a claim: NoPermissionError: no"
 
 
+def test_a_refused_claim_is_not_made_good_by_one_that_wanted_nothing(
+    contact: Contact, hooks: RecordingHooks
+) -> None:
+    contact.failed("claim", BrokerAccessError("NoPermissionError: no"))
+
+    contact.answered("claim", is_proof=False)
+    still = contact.problem
+    contact.answered("claim")
+
+    assert still is not None
+    assert contact.problem is None
+    assert len(hooks.resumptions) == 1
+
+
+def test_any_answer_shows_that_redis_is_back(contact: Contact, hooks: RecordingHooks) -> None:
+    contact.failed("claim", AWAY)
+
+    contact.answered("claim", is_proof=False)
+
+    assert contact.problem is None
+    assert len(hooks.resumptions) == 1
+
+
+def test_a_pool_that_stops_does_not_say_that_it_can_claim_again(
+    contact: Contact, hooks: RecordingHooks
+) -> None:
+    contact.failed("renew", AWAY)
+    contact.note_stop()
+    contact.answered("renew")
+
+    assert contact.problem is None
+    assert len(hooks.failures) == 1
+    assert hooks.resumptions == []
+
+
 def test_an_upkeep_that_is_refused_does_not_keep_a_pool_from_claiming(
     contact: Contact, hooks: RecordingHooks
 ) -> None:
