@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.sealing import refuse_sealed_result
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,7 +22,7 @@ def result_reader(
     It raises ``ResultDecodingError``, or ``SealError`` for what was not sealed as it should be.
     """
     if sealing is None:
-        return definition.decode_result
+        return partial(_read_unsealed, definition, job_id)
     return partial(_read, definition, sealing, job_id)
 
 
@@ -31,6 +33,12 @@ def seal_result(
     if encoded is None and definition.returns_nothing:
         return None
     return sealing.seal_result(encoded, queue=definition.queue, job_id=job_id)
+
+
+def _read_unsealed(definition: ConsumerDefinition, job_id: str, stored: bytes | None) -> Any:
+    if stored is not None:
+        refuse_sealed_result(stored, queue=definition.queue, job_id=job_id)
+    return definition.decode_result(stored)
 
 
 def _read(

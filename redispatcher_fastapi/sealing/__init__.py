@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redispatcher_fastapi.sealing.aes import AesGcmCipher
 from redispatcher_fastapi.sealing.cipher import BodyCipher, is_encrypted
-from redispatcher_fastapi.sealing.sealing import Sealing, no_cipher
+from redispatcher_fastapi.sealing.sealing import Sealing, no_cipher, refuse_sealed_result
 from redispatcher_fastapi.sealing.signing import SigningKeys, without_signature
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "SigningKeys",
     "is_encrypted",
     "no_cipher",
+    "refuse_sealed_result",
     "without_signature",
 ]

@@ -24,13 +24,22 @@ class Sealing:
     refused: a message makes its job dead with the reason ``bad_signature`` or ``undecryptable``, a
     result makes ``Job.result()`` raise :class:`SealError`. A seal holds for one job id in one
     queue. ``accept_unsigned`` and ``accept_unencrypted`` let pass what is not sealed at all, for
-    as long as such messages are still waiting; meanwhile anybody can write them.
+    as long as such messages are still waiting; meanwhile anybody can write them. ``sign=False`` and
+    ``encrypt=False`` do so too, and leave that seal out of what is written here: the first step
+    where others do not know the keys yet.
 
     Raises:
         ConfigurationError: it neither signs nor encrypts, or what it was given cannot do so.
     """
 
-    __slots__ = ("_accepts_unencrypted", "_accepts_unsigned", "_cipher", "_signing")
+    __slots__ = (
+        "_accepts_unencrypted",
+        "_accepts_unsigned",
+        "_cipher",
+        "_encrypts",
+        "_signing",
+        "_signs",
+    )
 
     def __init__(
         self,
@@ -39,17 +48,25 @@ class Sealing:
         encryption: BodyCipher | None = None,
         accept_unsigned: bool = False,
         accept_unencrypted: bool = False,
+        sign: bool = True,
+        encrypt: bool = True,
     ) -> None:
         _check(signing, encryption)
+        # Who leaves a seal out has to accept what it writes itself.
+        accept_unsigned = accept_unsigned or not sign
+        accept_unencrypted = accept_unencrypted or not encrypt
         if (accept_unsigned and signing is None) or (accept_unencrypted and encryption is None):
             raise ConfigurationError(
-                "Sealing cannot accept what is not sealed where nothing is: accept_unsigned goes "
-                "with signing, and accept_unencrypted with encryption."
+                "Sealing cannot accept or leave out a seal that it does not have: accept_unsigned "
+                "and sign=False go with signing, accept_unencrypted and encrypt=False with "
+                "encryption."
             )
         self._signing = signing
         self._cipher = encryption
         self._accepts_unsigned = accept_unsigned
         self._accepts_unencrypted = accept_unencrypted
+        self._signs = signing is not None and sign
+        self._encrypts = encryption is not None and encrypt
 
     def seal_message(self, envelope: bytes, *, queue: str, job_id: str) -> bytes:
         """Return the envelope of a message, sealed; raises what the cipher raises."""
@@ -63,8 +80,13 @@ class Sealing:
         """
         return self._open(sealed, "message", queue, job_id)
 
-    def seal_result(self, result: bytes | None, *, queue: str, job_id: str) -> bytes:
-        """Return the JSON of a result, sealed; ``None`` as ``null``, so that it cannot be faked."""
+    def seal_result(self, result: bytes | None, *, queue: str, job_id: str) -> bytes | None:
+        """Return the JSON of a result, sealed; ``None`` as ``null``, so that it cannot be faked.
+
+        As it is where this only opens seals.
+        """
+        if not (self._signs or self._encrypts):
+            return result
         envelope = b"%b%b}" % (_BEFORE_RESULT, b"null" if result is None else result)
         return self._seal(envelope, "result", queue, job_id)
 
@@ -84,9 +106,9 @@ class Sealing:
 
     def _seal(self, envelope: bytes, purpose: Purpose, queue: str, job_id: str) -> bytes:
         context = place_context(purpose, queue, job_id)
-        if self._cipher is not None:
+        if self._cipher is not None and self._encrypts:
             envelope = encrypt_envelope(self._cipher, envelope, context)
-        if self._signing is not None:
+        if self._signing is not None and self._signs:
             envelope = self._signing.sign(envelope, context)
         return envelope
 
@@ -129,6 +151,26 @@ def no_cipher() -> SealError:
         "It is encrypted, and there is no `encryption` in the `sealing` of this configuration.",
         reason="undecryptable",
     )
+
+
+def refuse_sealed_result(stored: bytes, *, queue: str, job_id: str) -> None:
+    """Do nothing but for the result of somebody who seals.
+
+    Raises:
+        SealError: it is sealed, and nobody here could open it.
+    """
+    # A result of the user's own can look so, too: byte by byte, with 1 as "v", a possible id as
+    # "kid", a signature of 43 characters, and nothing before "result", or nothing but base64 as
+    # "enc". Who returns that gets an error, which is better than a wrong result for all others.
+    envelope = without_signature(stored)
+    is_hidden = is_encrypted(envelope)
+    if is_hidden or (envelope is not stored and envelope.startswith(_BEFORE_RESULT)):
+        raise SealError(
+            f"The result of job {job_id} in queue {queue!r} is sealed, and there is no `sealing` "
+            "here to open it with: give this configuration that of its pool, or, before others "
+            "know the keys, the same with sign=False and encrypt=False.",
+            reason="undecryptable" if is_hidden else "bad_signature",
+        )
 
 
 def _check(signing: Any, encryption: Any) -> None:

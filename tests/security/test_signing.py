@@ -69,6 +69,7 @@ def test_a_message_is_no_result_and_a_result_is_no_message() -> None:
     message = signed().seal_message(ENVELOPE, **PLACE)
     result = signed().seal_result(b"1", **PLACE)
 
+    assert result is not None
     assert reason_for(signed(), result) == "bad_signature"
     with pytest.raises(SealError):
         signed().open_result(message, **PLACE)
@@ -180,8 +181,12 @@ def test_signing_without_a_key_is_refused() -> None:
 def test_a_seal_that_seals_nothing_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="something to seal with"):
         Sealing()
-    with pytest.raises(ConfigurationError, match="accept_unsigned goes with signing"):
+    with pytest.raises(ConfigurationError, match="accept_unsigned and sign=False go with signing"):
         Sealing(encryption=_NoCipher(), accept_unsigned=True)
+    with pytest.raises(ConfigurationError, match="accept_unsigned and sign=False go with signing"):
+        Sealing(encryption=_NoCipher(), sign=False)
+    with pytest.raises(ConfigurationError, match="encrypt=False with encryption"):
+        Sealing(signing=SigningKeys({"new": KEY}), encrypt=False)
     with pytest.raises(ConfigurationError, match="signing takes SigningKeys, not dict"):
         Sealing(signing={"new": KEY})  # type: ignore[arg-type]  # what the test is about
 
