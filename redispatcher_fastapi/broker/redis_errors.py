@@ -109,6 +109,12 @@ _CLUSTER_IS_AWAY = re.compile(
     r"cannot be connected|slots? .*not covered", re.IGNORECASE | re.DOTALL
 )
 _MOVED_HINT = " If this server is part of a Redis Cluster, use redis+cluster:// in the DSN."
+_LOGIN = (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError)
+_LOGIN_HINT = "Check user and password in the DSN."
+_RIGHTS_HINT = (
+    "This user of Redis lacks a command or a key that the library needs: see 'Permissions in "
+    "Redis' in the reference."
+)
 _MAX_TEXT = 300
 
 
@@ -116,7 +122,10 @@ def translate(error: Exception) -> BrokerError:
     """Return our error for one of redis-py's or of the network's."""
     if isinstance(error, BrokerError):
         return error
-    return _classify(error)(_describe(error))
+    kind, text = _classify(error), _describe(error)
+    if kind is BrokerAccessError:
+        text = f"{text.removesuffix('.')}. {_access_hint(error)}"
+    return kind(text)
 
 
 def is_demoted(error: BaseException) -> bool:
@@ -140,6 +149,12 @@ def _classify(error: Exception) -> type[BrokerError]:
         return BrokerAccessError
     found = _PREFIX_IN_SCRIPT.search(text) or _PREFIX.match(text)
     return _BY_PREFIX.get(found["prefix"], BrokerError) if found else BrokerError
+
+
+def _access_hint(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, RedisClusterException) else error
+    is_login = isinstance(cause, _LOGIN) or str(error).startswith(("NOAUTH", "WRONGPASS"))
+    return _LOGIN_HINT if is_login else _RIGHTS_HINT
 
 
 def _describe(error: Exception) -> str:

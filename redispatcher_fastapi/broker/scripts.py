@@ -21,6 +21,8 @@ _FOLDER = files("redispatcher_fastapi.broker") / "lua"
 _BEGINNING, *_FUNCTIONS = re.split(
     r"^(?:--.*\n)*(?=local function)", (_FOLDER / "prelude.lua").read_text(), flags=re.MULTILINE
 )
+_COMMENT = re.compile(r"--.*")
+_CALL = re.compile(r"\bcall\(\s*'(\w+)'")
 
 Argument = str | bytes | int
 
@@ -46,6 +48,11 @@ class Script:
         self.name = name
         self.source = _with_functions((_FOLDER / f"{name}.lua").read_text())
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def commands(self) -> set[str]:
+        """Every command that it may call."""
+        return set(_CALL.findall(_COMMENT.sub("", self.source)))
 
     async def run(
         self, client: CommandClient, prefixes: Sequence[str], arguments: Sequence[Argument]

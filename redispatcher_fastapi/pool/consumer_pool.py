@@ -12,6 +12,7 @@ from anyio import CapacityLimiter
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.retrying import jittered_delay
+from redispatcher_fastapi.broker.rights import check_rights
 from redispatcher_fastapi.broker.sending import Sender
 from redispatcher_fastapi.broker.server_check import check_server
 from redispatcher_fastapi.consumer import definition_of
@@ -188,6 +189,7 @@ class ConsumerPool:
         while not self._is_stopping:
             try:
                 warnings = await check_server(connections)
+                await check_rights(connections, self.slots)
             except BrokerUnavailableError as error:
                 self._contact.failed("connect", error)
                 await asyncio.sleep(jittered_delay(attempt))

@@ -1,4 +1,4 @@
-"""Whether Redis answers for some queues, from what becomes of the calls a pool makes anyway."""
+"""Whether Redis does what a pool asks for some queues, from the calls that it makes anyway."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
 Call = Literal["connect", "claim", "renew", "upkeep"]
 
-_FAILED: dict[Call, str] = {
+_UNANSWERED: dict[Call, str] = {
     "connect": "Redis cannot be reached, trying again",
     "claim": "Redis did not answer a claim",
     "renew": "Redis did not answer a renewal of the leases",
     "upkeep": "Redis did not answer while looking after the queues",
+}
+_REFUSED: dict[Call, str] = {
+    "connect": "Redis refused to be used",
+    "claim": "Redis refused a claim",
+    "renew": "Redis refused a renewal of the leases",
+    "upkeep": "Redis refused to have the queues looked after",
 }
 _SAID_EVERY = 30.0
 #: Longer than an idle pool waits for a token, and for the replies of a connection that broke.
@@ -119,7 +125,8 @@ class Contact:
         since = self._clock() if known is None else known.since
         text = " ".join(str(error).split())
         is_refusal = not isinstance(error, BrokerUnavailableError)
-        self._failures[call] = _Failure(since, f"{_FAILED[call]}: {text}", is_refusal)
+        failed = _REFUSED if is_refusal else _UNANSWERED
+        self._failures[call] = _Failure(since, f"{failed[call]}: {text}", is_refusal)
 
     def expect_claims(self, *, is_expected: bool) -> None:
         """Take in whether the claimer waits for work, rather than for a slot or to be alone."""

@@ -92,6 +92,27 @@ def test_what_takes_an_operator_is_a_question_of_access(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "NOPERM this user has no permissions to run the 'eval' command",
+            "'eval' command. This user of Redis lacks a command or a key that the library needs: "
+            "see 'Permissions in Redis' in the reference.",
+        ),
+        (
+            "ERR The user executing the script can't run this command or subcommand script: f_1.",
+            "script: f_1. This user of Redis lacks a command or a key that the library needs: see "
+            "'Permissions in Redis' in the reference.",
+        ),
+        ("NOAUTH Authentication required.", "required. Check user and password in the DSN."),
+        ("ERR invalid password", "password. Check user and password in the DSN."),
+    ],
+)
+def test_a_question_of_access_says_what_to_look_at(text: str, hint: str) -> None:
+    assert str(translate(reply(text))).endswith(hint)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "OOM command not allowed when used memory > 'maxmemory'.",

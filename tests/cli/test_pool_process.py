@@ -192,6 +192,28 @@ def test_a_wrong_password_ends_it_with_78(
     assert "Traceback" not in program.log
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_user_without_the_rights_of_a_pool_ends_it_with_78_before_it_tells_of_slots(
+    tmp_path: Path, redis_servers: RedisServers, processes: str
+) -> None:
+    server = redis_servers.start()
+    with server.client() as admin:
+        if not admin.execute_command("EVAL", "return redis.acl_check_cmd and 1 or 0", 0):
+            pytest.skip("Redis 6.2 cannot be asked")
+        rights = ("+@all", "-lpop", "~*", "&*")
+        admin.execute_command("ACL", "SETUSER", "half", "on", "nopass", *rights)
+    dsn = f"redis://half:any@127.0.0.1:{server.port}"
+
+    with Program(tmp_path, "pool", SERVICE, "--processes", processes, dsn=dsn) as program:
+        assert program.wait() == 78
+
+    assert "The pool cannot run: This user of Redis may not use LPOP" in program.log
+    assert "see 'Permissions in Redis' in the reference" in program.log
+    assert program.events("pool.redis")
+    assert not program.events("pool.slots")
+    assert "Traceback" not in program.log
+
+
 async def test_a_redis_that_cannot_be_reached_is_waited_for(
     tmp_path: Path, redis_servers: RedisServers
 ) -> None:

@@ -240,7 +240,7 @@ async def test_a_claim_that_is_refused_is_told_of_though_renewals_are_not(
         admin.execute_command("ACL", "SETUSER", "default", "+lpop")
 
     (reason,) = reasons
-    assert reason.startswith("Redis did not answer a claim: ")
+    assert reason.startswith("Redis refused a claim: ")
     assert len(hooks.failures) == 1
 
 

@@ -104,7 +104,7 @@ def test_an_answer_to_another_kind_of_call_does_not_hide_a_failure(
     assert not contact.note_answer("renew", timedelta())
     contact.answered("upkeep")
 
-    assert contact.problem == "Redis did not answer a claim: NoPermissionError: no"
+    assert contact.problem == "Redis refused a claim: NoPermissionError: no"
 
 
 def test_a_refused_claim_is_not_made_good_by_one_that_wanted_nothing(
@@ -175,4 +175,4 @@ def test_a_pool_without_free_slots_need_not_claim(contact: Contact, clock: Clock
 def test_a_reason_is_one_line(contact: Contact) -> None:
     contact.failed("claim", BrokerError("ResponseError: a\nb\r\n\tc"))
 
-    assert contact.problem == "Redis did not answer a claim: ResponseError: a b c"
+    assert contact.problem == "Redis refused a claim: ResponseError: a b c"
