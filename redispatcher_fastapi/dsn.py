@@ -93,7 +93,7 @@ def parse_dsn(text: str) -> Dsn:
     """
     parts = _FORM.fullmatch(text.strip())
     if parts is None:
-        raise _malformed()
+        raise _malformed(text)
     scheme, path = parts["scheme"].lower(), parts["path"]
     if scheme not in _SCHEMES:
         raise ConfigurationError(
@@ -103,7 +103,7 @@ def parse_dsn(text: str) -> Dsn:
     kind, has_tls = _SCHEMES[scheme]
     userinfo, at_sign, hosts = parts["authority"].rpartition("@")
     if not at_sign and "@" in f"{'' if kind == 'unix' else path}{parts['query'] or ''}":
-        raise _malformed()  # a password with a '/' or a '?': the rest of it must not be shown
+        raise _malformed(text)  # a password with a '/' or a '?': the rest of it must not be shown
     options = _parse_options(parts["query"] or "", scheme=scheme, kind=kind, has_tls=has_tls)
     username, password = _parse_userinfo(userinfo, options)
     if kind == "memory":
@@ -134,9 +134,11 @@ def parse_dsn(text: str) -> Dsn:
     )
 
 
-def _malformed() -> ConfigurationError:
+def _malformed(text: str) -> ConfigurationError:
+    has_scheme = "://" in text
     return ConfigurationError(
-        "The Redis DSN cannot be read; write "
+        f"The Redis DSN {'cannot be read' if has_scheme else 'has no scheme'}: write "
+        f"{'' if has_scheme else 'redis://localhost:6379/0, or '}"
         "SCHEME://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE and percent-encode ':', '/', '?', "
         "'#', '@' and '%' in user name and password."
     )

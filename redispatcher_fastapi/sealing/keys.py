@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 from redispatcher_fastapi.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 #: What a key id looks like, also inside of a message.
 KEY_ID = r"[A-Za-z0-9._-]{1,64}"
@@ -27,6 +28,12 @@ def read_keys(
     Raises:
         ConfigurationError: there is no key, or one of them cannot be used; shows no secret.
     """
+    unchecked: Any = keys
+    if not isinstance(unchecked, Mapping):
+        raise ConfigurationError(
+            f"{kind} takes {{id: key}}, as in {kind}({{'2026-01': key}}), not "
+            f"{type(unchecked).__qualname__}."
+        )
     given: dict[Any, Any] = dict(keys)
     if not given:
         raise ConfigurationError(f"{kind} needs a key at least: {kind}({{'2026-01': key}}).")

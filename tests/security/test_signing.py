@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from redispatcher_fastapi import ConfigurationError, SealError, Sealing, SigningKeys
+from redispatcher_fastapi import (
+    AesGcmCipher,
+    ConfigurationError,
+    SealError,
+    Sealing,
+    SigningKeys,
+)
 from tests.security.keys import FOREIGN_KEY, KEY, OLD_KEY, signed
 
 ENVELOPE = b'{"v":1,"body":{"number":1}}'
@@ -171,6 +177,17 @@ def test_an_impossible_key_id_is_refused(key_id: object) -> None:
 
     with pytest.raises(ConfigurationError, match="cannot be the id of a key"):
         SigningKeys(keys)  # type: ignore[arg-type]  # what the test is about
+
+
+@pytest.mark.parametrize("kind", [SigningKeys, AesGcmCipher])
+@pytest.mark.parametrize("keys", [KEY, SecretStr(KEY), None, [KEY], [("new", KEY)]])
+def test_keys_without_ids_are_refused_without_being_shown(
+    kind: type[SigningKeys | AesGcmCipher], keys: object
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{kind.__name__} takes {{id: key}}") as refused:
+        kind(keys)  # type: ignore[arg-type]  # what the test is about
+
+    assert KEY not in str(refused.value)
 
 
 def test_signing_without_a_key_is_refused() -> None:

@@ -127,7 +127,7 @@ def test_options_of_the_connection_are_read() -> None:
     ("text", "advice"),
     [
         ("", "SCHEME://"),
-        ("localhost:6379", "SCHEME://"),
+        ("localhost:6379", "has no scheme: write redis://localhost:6379/0"),
         ("redis:/localhost", "SCHEME://"),
         ("http://localhost", "redis://.*memory://"),
         ("redis://h#fragment", "percent-encode"),
