@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.execution import Execution
 
 
+#: Ten times as many as run at once end within milliseconds, which is how long a confirmation takes.
+_UNSETTLED_PER_SLOT = 10
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """A delivery whose handler is running, and why it was cancelled if it was."""
@@ -53,7 +57,16 @@ class Lane:
 
     @property
     def free(self) -> int:
-        return self.slots - len(self.runs)
+        """How many more jobs may run now."""
+        return 0 if self.is_held_up else self.slots - len(self.runs)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether so many ends wait for Redis to confirm them that nothing may be added.
+
+        All of those jobs would run again if this process were lost.
+        """
+        return len(self.unsettled) >= self.slots * _UNSETTLED_PER_SLOT
 
     def want(self, first_sequence: int, *, is_reserved: bool) -> Want:
         """Return what this lane takes at once; jobs lost before get at most half of its slots.
@@ -74,6 +87,12 @@ class Lane:
         """Free the slot of a run."""
         if self.runs.pop(run.delivery.sequence, None) is not None and run.delivery.losses:
             self.suspects -= 1
+
+    def settle(self, delivery: Delivery) -> bool:
+        """Take in that Redis has answered; return whether this lane is held up no longer."""
+        was_held_up = self.is_held_up
+        del self.unsettled[delivery.sequence]
+        return was_held_up and not self.is_held_up
 
     def knows(self, delivery: Delivery) -> bool:
         """Whether a delivery is one that runs here, or whose end Redis has not confirmed yet."""

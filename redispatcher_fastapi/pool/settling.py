@@ -52,11 +52,18 @@ class Settler:
     """
 
     def __init__(
-        self, broker: WorkerBroker, hooks: PoolHooks, *, settled: Callable[[], None]
+        self,
+        broker: WorkerBroker,
+        hooks: PoolHooks,
+        *,
+        settled: Callable[[], None],
+        freed: Callable[[Lane], None],
     ) -> None:
+        """``settled`` is called after each batch, ``freed`` when a lane is held up no longer."""
         self._broker = broker
         self._hooks = hooks
         self._settled = settled
+        self._freed = freed
         self._waiting: dict[Key, _Waiting] = {}
         self._under_way: set[Key] = set()
         self._news = asyncio.Event()
@@ -178,7 +185,8 @@ class Settler:
 
     def _conclude(self, ended: Sequence[Ended], verdicts: str) -> None:
         for (lane, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
-            del lane.unsettled[delivery.sequence]
+            if lane.settle(delivery):
+                self._freed(lane)
             if verdict != "1":
                 self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
 

@@ -54,7 +54,9 @@ class Worker:
         self._is_burst = False
         self._drained: set[Claimer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._settler = Settler(self._broker, self._hooks, settled=self._note_settled)
+        self._settler = Settler(
+            self._broker, self._hooks, settled=self._note_settled, freed=self._go_on
+        )
         self._loop = asyncio.get_running_loop()
         # One lost shard of a cluster must not take the queues of the others with it.
         groups = [[lane] for lane in lanes] if broker.connections.is_cluster else [lanes]
@@ -204,6 +206,9 @@ class Worker:
     def _note_settled(self) -> None:
         if self._is_burst and not self._is_busy:
             self._wake_all()
+
+    def _go_on(self, lane: Lane) -> None:
+        self._claimer_of[lane.queue].wake()
 
     def _wake_all(self) -> None:
         for claimer in self._claimers:
