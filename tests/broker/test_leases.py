@@ -296,6 +296,25 @@ async def test_after_an_outage_every_lease_begins_anew(engine: Engine) -> None:
     assert (await engine.key("stats"))[b"graces"] == b"1"
 
 
+@pytest.mark.parametrize(("away", "taken_after"), [(14, 30), (16, 16 + 30)])
+async def test_a_pool_that_begins_more_than_half_a_lease_after_the_last_one_waits_a_whole_lease(
+    engine: Engine, away: int, taken_after: int
+) -> None:
+    lost = await engine.process()
+    await engine.publish("a")
+    await lost.claim(1)
+
+    engine.clock.move(seconds=away)
+    heir = await engine.process()
+    passed = away
+    while await engine.upkeep() == [] and passed < 100:
+        engine.clock.move(seconds=1)
+        passed += 1
+        await heir.renew()
+
+    assert passed == taken_after
+
+
 async def test_a_clock_set_back_does_not_keep_leases_alive_for_hours(engine: Engine) -> None:
     process = await engine.process()
     await engine.publish("a")
