@@ -28,7 +28,7 @@ help: ## List the targets
 
 install: $(VENV)/.installed-dev ## Install the library with everything its developers need
 
-test: install ## Run the tests, on a real Redis too if one can be started; ARGS="-k lease"
+test: install ## Run the tests, all but the faults (make chaos), on a real Redis too if one can be started; ARGS="-k lease"
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: install ## Check style and format
