@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.pool.contact import Contact
 
 
+def retry_delay(failures: int, interval: timedelta) -> timedelta:
+    """Return how long to wait after so many failed renewals, which are ``interval`` apart otherwise.
+
+    An outage of half a lease lets every lease begin anew. A shorter one does not, so that it has to
+    be over before the last sixth of the lease is: with the usual pauses, a short lease would end.
+    """
+    return min(timedelta(seconds=jittered_delay(failures)), interval / 4)
+
+
 class Heartbeat:
     """A daemon thread with a connection of its own."""
 
@@ -71,8 +80,7 @@ class Heartbeat:
                 except BrokerError as error:
                     self._contact.note_failure("renew", error)
                     self._changed()
-                    # With a short lease, the usual pauses between tries would cost it.
-                    delay = min(jittered_delay(failures), interval)
+                    delay = retry_delay(failures, self._interval).total_seconds()
                     failures += 1
                 else:
                     delay, failures = interval, 0
