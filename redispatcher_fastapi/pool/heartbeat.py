@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def retry_delay(failures: int, interval: timedelta) -> timedelta:
-    """Return how long to wait after so many failed renewals, which are ``interval`` apart otherwise.
+    """Return how long to wait after failed renewals, which are ``interval`` apart otherwise.
 
     An outage of half a lease lets every lease begin anew. A shorter one does not, so that it has to
     be over before the last sixth of the lease is: with the usual pauses, a short lease would end.
