@@ -70,12 +70,21 @@ class PublishUncertainError(PublishError):
         super().__init__(message)
         self.job_ids = job_ids
 
+    def __str__(self) -> str:
+        match self.job_ids:
+            case (job_id,):
+                named = f"The id is {job_id!r}."
+            case job_ids:
+                named = f"There are {len(job_ids)} ids in job_ids."
+        return f"{super().__str__()} {named}"
+
 
 class NotReplicatedError(PublishUncertainError):
     """Raised when fewer than ``confirmed_replicas`` replicas had the job in time.
 
     The job exists on the master, may be running, and is lost if the master is lost now. Publishing
-    again with the same ``id`` leaves exactly one job, and asks the replicas again.
+    again with the same ``id`` leaves exactly one job, and asks the replicas again. Raised at once,
+    without knowing how many have it, when Redis refuses to ask them.
     """
 
 

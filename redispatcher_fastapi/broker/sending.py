@@ -16,6 +16,7 @@ from redispatcher_fastapi.broker.store import Store
 from redispatcher_fastapi.broker.types import EngineSettings
 from redispatcher_fastapi.clock import ServerClock
 from redispatcher_fastapi.errors import (
+    BrokerAccessError,
     BrokerError,
     BrokerMemoryError,
     BrokerUnavailableError,
@@ -139,6 +140,8 @@ class DirectSender:
                 raise self._not_replicated(queue, submissions, progress) from None
             raise self.uncertain(queue, submissions, reason) from None
         except BrokerError as error:
+            if progress.answers and isinstance(error, BrokerAccessError):
+                raise self._not_asked(queue, submissions, progress, error) from error
             if attempt or progress.answers:
                 # An earlier try, whose answer was lost, may have published.
                 raise self.uncertain(queue, submissions, str(error)) from error
@@ -172,11 +175,20 @@ class DirectSender:
             f"{progress.confirmed} of {self._settings.confirmed_replicas} replicas confirmed the "
             f"publish to {queue!r} within {seconds:g} s. The job exists on the master: publish "
             "again with the same id to ask again, and look at its replicas.",
-            job_ids=tuple(
-                submission.job_id
-                for submission, answer in zip(submissions, progress.answers, strict=True)
-                if answer is not None
-            ),
+            job_ids=_existing(submissions, progress),
+        )
+
+    def _not_asked(
+        self,
+        queue: str,
+        submissions: Sequence[Submission],
+        progress: Progress,
+        error: BrokerAccessError,
+    ) -> NotReplicatedError:
+        return NotReplicatedError(
+            f"Redis published to {queue!r}, and refused to ask its replicas, which "
+            f"confirmed_replicas={self._settings.confirmed_replicas} demands: {error}",
+            job_ids=_existing(submissions, progress),
         )
 
     def uncertain(
@@ -189,6 +201,15 @@ class DirectSender:
             "Publish again with the same id: that leaves exactly one job.",
             job_ids=tuple(submission.job_id for submission in submissions),
         )
+
+
+def _existing(submissions: Sequence[Submission], progress: Progress) -> tuple[str, ...]:
+    """Return the ids of the jobs that Redis has."""
+    return tuple(
+        submission.job_id
+        for submission, answer in zip(submissions, progress.answers, strict=True)
+        if answer is not None
+    )
 
 
 def _recognise_own(
@@ -259,7 +280,7 @@ class Sender:
                 )
             except PublishUncertainError as error:
                 return [
-                    type(error)(str(error), job_ids=(each.job_id,))
+                    type(error)(error.args[0], job_ids=(each.job_id,))
                     if each.job_id in error.job_ids
                     else queue_full(queue, full)
                     for each in submissions

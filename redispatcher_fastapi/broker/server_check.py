@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
-from redispatcher_fastapi.errors import BrokerUnavailableError, ConfigurationError
+from redispatcher_fastapi.errors import (
+    BrokerAccessError,
+    BrokerUnavailableError,
+    ConfigurationError,
+)
 from redispatcher_fastapi.keys import queue_prefix
 
 if TYPE_CHECKING:
@@ -21,12 +25,13 @@ _OLDEST = (6, 2)
 _PROBE = "return 1"
 
 
-async def check_server(connections: Connections) -> list[str]:
+async def check_server(connections: Connections, *, confirmed_replicas: int = 0) -> list[str]:
     """Return warnings about the server's set-up, which its operator may not let us see.
 
     Raises:
         ConfigurationError: the server is too old, or its certificate is not accepted.
-        BrokerAccessError: the credentials, or the right to run scripts on our keys, are missing.
+        BrokerAccessError: the credentials, or the right to run scripts on our keys, are missing;
+            or that to ask ``confirmed_replicas``, if there are to be any.
         BrokerUnavailableError: it does not answer.
     """
     if connections.is_memory:
@@ -43,6 +48,8 @@ async def check_server(connections: Connections) -> list[str]:
             ) from error
         raise translate(error) from error
     options = {"target_nodes": "primaries"} if connections.is_cluster else {}
+    if confirmed_replicas:
+        await _check_waiting(client, options)
     try:
         reply = await heeding_cancellation(client.execute_command("INFO", **options))
     except REDIS_ERRORS as error:
@@ -50,10 +57,22 @@ async def check_server(connections: Connections) -> list[str]:
         if isinstance(translated, BrokerUnavailableError):
             raise translated from error
         return []
-    return check_information(reply, is_cluster=connections.is_cluster)
+    return check_information(
+        reply, is_cluster=connections.is_cluster, confirmed_replicas=confirmed_replicas
+    )
 
 
-def check_information(reply: Any, *, is_cluster: bool) -> list[str]:
+async def _check_waiting(client: Any, options: Mapping[str, str]) -> None:
+    try:
+        await heeding_cancellation(client.execute_command("WAIT", 0, 1, **options))
+    except REDIS_ERRORS as error:
+        translated = translate(error)
+        # A replica has another reason, which the warnings tell.
+        if isinstance(translated, BrokerAccessError | BrokerUnavailableError):
+            raise translated from error
+
+
+def check_information(reply: Any, *, is_cluster: bool, confirmed_replicas: int = 0) -> list[str]:
     """Return warnings about what ``INFO`` says, which may be nothing.
 
     Raises:
@@ -62,7 +81,7 @@ def check_information(reply: Any, *, is_cluster: bool) -> list[str]:
     warnings: dict[str, None] = {}
     for information in _servers(reply):
         _check_version(information)
-        warnings.update(dict.fromkeys(_warnings(information, is_cluster)))
+        warnings.update(dict.fromkeys(_warnings(information, is_cluster, confirmed_replicas)))
     return list(warnings)
 
 
@@ -89,7 +108,9 @@ def _check_version(information: Mapping[str, Any]) -> None:
         )
 
 
-def _warnings(information: Mapping[str, Any], is_cluster: bool) -> Iterator[str]:
+def _warnings(
+    information: Mapping[str, Any], is_cluster: bool, confirmed_replicas: int
+) -> Iterator[str]:
     policy = str(information.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction" and str(information.get("maxmemory", "0")) != "0":
         yield (
@@ -103,6 +124,12 @@ def _warnings(information: Mapping[str, Any], is_cluster: bool) -> Iterator[str]
         )
     if information.get("role") == "slave":
         yield "This Redis server is a replica, which takes no writes: use its master's address."
+    replicas = int(information.get("connected_slaves", confirmed_replicas))
+    if replicas < confirmed_replicas and information.get("role") == "master":
+        yield (
+            f"confirmed_replicas is {confirmed_replicas}, and this Redis server has "
+            f"{replicas} replicas now: publishing raises NotReplicatedError until it has more."
+        )
     if str(information.get("cluster_enabled", "0")) == "1" and not is_cluster:
         yield "This Redis server is part of a cluster: use redis+cluster:// in the DSN."
 

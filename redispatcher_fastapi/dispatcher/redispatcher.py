@@ -132,7 +132,11 @@ class Redispatcher:
             stack.callback(self._running.pop, key)
             # The pool of a process of its own checks the server itself.
             if self._stand_in is None and not is_standalone():
-                await stack.enter_async_context(watched_server(broker.connections))
+                await stack.enter_async_context(
+                    watched_server(
+                        broker.connections, confirmed_replicas=self.config.confirmed_replicas
+                    )
+                )
             if self.run_pool and self._stand_in is None and not is_standalone():
                 pool = self._pool(broker, Injector(app, state))
                 running.pool = await stack.enter_async_context(pool)

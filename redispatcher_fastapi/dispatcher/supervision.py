@@ -60,10 +60,12 @@ async def open_tasks() -> AsyncGenerator[TaskGroup, None]:
 
 
 @asynccontextmanager
-async def watched_server(connections: Connections) -> AsyncGenerator[None, None]:
+async def watched_server(
+    connections: Connections, *, confirmed_replicas: int = 0
+) -> AsyncGenerator[None, None]:
     """Check the server meanwhile, and log what is wrong with it."""
     async with open_tasks() as tasks:
-        tasks.start_soon(_report_server, connections)
+        tasks.start_soon(_report_server, connections, confirmed_replicas)
         try:
             yield
         finally:
@@ -129,10 +131,10 @@ class _Supervisor(Generic[PoolT]):
         await self.pool.stop()
 
 
-async def _report_server(connections: Connections) -> None:
+async def _report_server(connections: Connections, confirmed_replicas: int) -> None:
     for attempt in count():
         try:
-            warnings = await check_server(connections)
+            warnings = await check_server(connections, confirmed_replicas=confirmed_replicas)
         except BrokerUnavailableError as error:
             if attempt == 0:
                 logger.error(  # noqa: TRY400  # the traceback would tell no more

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from redispatcher_fastapi import (
     BaseConsumer,
+    BrokerAccessError,
     ConfigurationError,
     JobState,
     NotReplicatedError,
@@ -26,6 +27,7 @@ from redispatcher_fastapi import (
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.sending import DirectSender, Sender
+from redispatcher_fastapi.broker.server_check import check_server
 from redispatcher_fastapi.broker.types import EngineSettings, Submission
 from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.keys import queue_prefix
@@ -173,6 +175,7 @@ async def test_many_jobs_that_are_not_confirmed_are_all_named(pair: Pair) -> Non
             await sender.send_many(QUEUE, [chosen("one"), chosen("two")])
 
     assert raised.value.job_ids == ("one", "two")
+    assert str(raised.value).endswith("There are 2 ids in job_ids.")
 
 
 async def test_calls_at_the_same_time_share_a_question(pair: Pair) -> None:
@@ -198,6 +201,7 @@ async def test_calls_at_the_same_time_are_each_told_of_their_own_job(pair: Pair)
     for error, name in zip(errors, ("one", "two", "three"), strict=True):
         assert isinstance(error, PublishUncertainError)
         assert error.job_ids == (name,)
+        assert str(error).endswith(f"The id is {name!r}.")
 
 
 async def test_a_full_queue_is_told_at_once_without_asking_replicas(pair: Pair) -> None:
@@ -217,10 +221,45 @@ async def test_a_user_who_may_not_wait_is_told_so(pair: Pair) -> None:
     with pair.master.client() as admin:
         admin.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-wait")
     async with sending(f"redis://u:p@127.0.0.1:{pair.master.port}") as sender:
-        with pytest.raises(PublishUncertainError, match=r"(?i)wait") as raised:
+        with pytest.raises(NotReplicatedError, match=r"refused to ask.*'wait'") as raised:
             await sender.send(QUEUE, chosen("one"))
 
     assert raised.value.job_ids == ("one",)
+    assert "Permissions in Redis" in str(raised.value)
+    assert "did not confirm" not in str(raised.value)
+    assert "again" not in str(raised.value)
+    assert has_job(pair.master, "one")
+
+
+async def test_a_user_who_may_not_wait_is_found_out_at_start_up(pair: Pair) -> None:
+    with pair.master.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-wait")
+    async with Connections(parse_dsn(f"redis://u:p@127.0.0.1:{pair.master.port}")) as connections:
+        with pytest.raises(BrokerAccessError, match="wait"):
+            await check_server(connections, confirmed_replicas=1)
+        await check_server(connections)
+
+
+async def test_too_few_replicas_are_warned_of_at_start_up(pair: Pair) -> None:
+    async with Connections(parse_dsn(pair.master.dsn)) as connections:
+        enough = await check_server(connections, confirmed_replicas=1)
+        warnings = await check_server(connections, confirmed_replicas=2)
+
+    assert not any("confirmed_replicas" in warning for warning in enough)
+    assert any("confirmed_replicas is 2, and this Redis server has 1" in each for each in warnings)
+
+
+@pytest.mark.slow
+async def test_an_application_logs_that_its_user_may_not_wait(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pair.master.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-wait")
+    dsn = f"redis://u:p@127.0.0.1:{pair.master.port}"
+    async with Redispatcher(RedispatcherConfig(redis_dsn=dsn, confirmed_replicas=1)).lifespan():
+        await wait_until(lambda: "publishing will fail" in caplog.text)
+
+    assert "'wait' command" in caplog.text
 
 
 async def test_nothing_is_asked_of_replicas_where_it_is_not_demanded(pair: Pair) -> None:
