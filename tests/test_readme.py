@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
@@ -227,10 +226,10 @@ def call(url: str, *, data: bytes | None = None) -> Any:
 
 
 def sign_up(address: str) -> str:
-    """Sign up through the README's application; return where it tells of the job."""
-    form = urlencode({"email": "a@example.com", "name": "Ann"})
-    job_id: str = call(f"{address}/signup?{form}", data=b"")
-    return f"{address}/jobs/{job_id}"
+    """Sign up and return where the application tells of the job, both as the README's curl does."""
+    post, get = [shlex.split(line)[-1] for line in console_commands() if line.startswith("curl ")]
+    job_id: str = call(post.replace("localhost:8000", address), data=b"")
+    return get.replace("localhost:8000", address).replace("ID", job_id)
 
 
 @pytest.mark.slow
