@@ -163,12 +163,13 @@ def refuse_sealed_result(stored: bytes, *, queue: str, job_id: str) -> None:
     # "kid", a signature of 43 characters, and nothing before "result", or nothing but base64 as
     # "enc". Who returns that gets an error, which is better than a wrong result for all others.
     envelope = without_signature(stored)
-    is_hidden = is_encrypted(envelope)
-    if is_hidden or (envelope is not stored and envelope.startswith(_BEFORE_RESULT)):
+    has_signature, is_hidden = envelope is not stored, is_encrypted(envelope)
+    if is_hidden or (has_signature and envelope.startswith(_BEFORE_RESULT)):
+        only_opening = ["sign=False"] * has_signature + ["encrypt=False"] * is_hidden
         raise SealError(
             f"The result of job {job_id} in queue {queue!r} is sealed, and there is no `sealing` "
             "here to open it with: give this configuration that of its pool, or, before others "
-            "know the keys, the same with sign=False and encrypt=False.",
+            f"know the keys, the same with {' and '.join(only_opening)}.",
             reason="undecryptable" if is_hidden else "bad_signature",
         )
 
