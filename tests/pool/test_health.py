@@ -304,7 +304,8 @@ async def test_in_a_cluster_only_the_queue_of_a_lost_shard_cannot_be_claimed_fro
     for node in nodes:
         with node.client() as admin:
             admin.execute_command("CONFIG", "SET", "cluster-require-full-coverage", "no")
-            admin.execute_command("CONFIG", "SET", "cluster-node-timeout", "1000")
+            # Longer than a busy machine holds up a node: a minority would stop all queues.
+            admin.execute_command("CONFIG", "SET", "cluster-node-timeout", "10000")
 
     class First(BaseConsumer):
         QUEUE = "upper"  # on the first master
@@ -327,14 +328,21 @@ async def test_in_a_cluster_only_the_queue_of_a_lost_shard_cannot_be_claimed_fro
         await wait_until(lambda: running.pool.health.is_healthy)
         nodes[0].kill()
 
-        await wait_until(lambda: not queue_of(running.pool.health, "upper").can_claim)
+        await wait_until(
+            lambda: (
+                not queue_of(running.pool.health, "upper").can_claim
+                and queue_of(running.pool.health, "length").can_claim
+            )
+        )
         health = running.pool.health
         nodes[0].start()
         await wait_until(lambda: running.pool.health.is_healthy, timeout=timedelta(seconds=30))
 
-    assert queue_of(health, "length").can_claim
     assert not health.can_claim
-    assert {outage.queues for outage in hooks.failures} == {("upper",)}
+    # redis-py breaks all connections of a cluster off when it learns its layout anew.
+    lasted = {outage.queues: outage.lasted for outage in hooks.resumptions}
+    assert lasted.pop(("upper",)) > lasted.pop(("length",), timedelta())
+    assert lasted == {}
 
 
 def queue_of(health: PoolHealth, name: str) -> QueueHealth:
