@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SealError,
         WrongMessageError,
     )
+    from redispatcher_fastapi.hooks import LoggingHooks, PoolHooks
     from redispatcher_fastapi.inspector import Inspector, JobPage
     from redispatcher_fastapi.job import Attempt, Job, JobContext, JobRecord, JobState
     from redispatcher_fastapi.keys import InvalidNameError
@@ -69,11 +70,13 @@ __all__ = [
     "JobPage",
     "JobRecord",
     "JobState",
+    "LoggingHooks",
     "MessageEncodingError",
     "MessageTooLargeError",
     "NotReplicatedError",
     "NotRunningError",
     "PoolHealth",
+    "PoolHooks",
     "PoolState",
     "PublishError",
     "PublishUncertainError",
@@ -123,11 +126,13 @@ _MODULES = {
     "JobPage": "inspector",
     "JobRecord": "job",
     "JobState": "job",
+    "LoggingHooks": "hooks",
     "MessageEncodingError": "consumer",
     "MessageTooLargeError": "errors",
     "NotReplicatedError": "errors",
     "NotRunningError": "errors",
     "PoolHealth": "pool",
+    "PoolHooks": "hooks",
     "PoolState": "pool",
     "PublishError": "errors",
     "PublishUncertainError": "errors",

@@ -93,11 +93,18 @@ def _load(options: PoolOptions) -> Target:
 
 
 async def _run(target: Target, options: PoolOptions, signals: StopSignals, *, version: str) -> None:
-    async with _opened(target) as (config, injector):
+    async with _opened(target) as (dispatcher, config, injector):
         if options.is_reloaded:
             grace_period = min(config.grace_period, _GRACE_WHEN_RELOADED)
             config = config.model_copy(update={"grace_period": grace_period})
-        pool = ConsumerPool(config, queues=options.queues or None, injector=injector)
+        pool = ConsumerPool(
+            config,
+            queues=options.queues or None,
+            injector=injector,
+            hooks=None if dispatcher is None else dispatcher.hooks,
+        )
+        if dispatcher is not None:
+            dispatcher.adopt_pool(pool)
         await announce(config, pool.slots, options, version=version)
         with _stopping_without_parent(options, signals):
             await signals.run_pool(pool, burst=options.burst)
@@ -106,7 +113,7 @@ async def _run(target: Target, options: PoolOptions, signals: StopSignals, *, ve
 @asynccontextmanager
 async def _opened(
     target: Target,
-) -> AsyncGenerator[tuple[RedispatcherConfig, Injector | None], None]:
+) -> AsyncGenerator[tuple[Redispatcher | None, RedispatcherConfig, Injector | None], None]:
     """Enter the lifespan of a target that has one."""
     match target:
         case FastAPI():
@@ -123,16 +130,16 @@ async def _opened(
             except Exception as error:
                 raise StartUpError(f"The application {target.title!r} did not start.") from error
             try:
-                yield dispatcher.config, Injector(target, state)
+                yield dispatcher, dispatcher.config, Injector(target, state)
             finally:
                 # As a server would: the lifespan ends in its usual way, whatever the pool met with.
                 await lifespan.__aexit__(None, None, None)
         case Redispatcher():
             with standalone():
                 async with target.lifespan() as state:
-                    yield target.config, Injector(None, state)
+                    yield target, target.config, Injector(None, state)
         case _:
-            yield target, None
+            yield None, target, None
 
 
 class _StoppedError(BaseException):

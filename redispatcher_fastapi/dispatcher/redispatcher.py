@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from redispatcher_fastapi.config import RedispatcherConfig
+    from redispatcher_fastapi.hooks import PoolHooks
 
 #: What a pool may take beyond its grace period, to hand back what it could not finish.
 _STOP_MARGIN = timedelta(seconds=12)
@@ -44,7 +45,7 @@ class _Running:
 
     publishers: Publishers
     inspector: Inspector
-    #: Returns the pool inside the application, where there is one.
+    #: Returns the pool of this process, where there is one.
     pool: Callable[[], ConsumerPool] | None = None
 
 
@@ -59,9 +60,20 @@ class Redispatcher:
     that belongs to an event loop is made when a lifespan starts.
     """
 
-    def __init__(self, config: RedispatcherConfig, *, run_pool: bool = False) -> None:
+    def __init__(
+        self,
+        config: RedispatcherConfig,
+        *,
+        run_pool: bool = False,
+        hooks: PoolHooks | None = None,
+    ) -> None:
+        """``hooks`` are called by its pool, in the application or in ``redispatcher pool``.
+
+        Without them the pool logs; derive yours from ``LoggingHooks`` to keep the log.
+        """
         self.config = config
         self.run_pool = run_pool
+        self.hooks = hooks
         #: Carries the lifespan and no routes.
         self.router = APIRouter(lifespan=self.lifespan)
         # Without a loop: the stand-in, which serves every loop that has no lifespan of its own.
@@ -87,8 +99,9 @@ class Redispatcher:
 
     @property
     def pool_health(self) -> PoolHealth | None:
-        """How the pool inside the application does; ``None`` where none runs.
+        """How the pool of this process does; ``None`` where none runs.
 
+        That is the pool inside the application, or in a process of ``redispatcher pool`` its own.
         It is cheap, and any thread may ask. A pool that crashed is ``stopped`` until there is a new
         one.
         """
@@ -97,6 +110,14 @@ class Redispatcher:
         except NotRunningError:
             return None
         return None if pool is None else pool().health
+
+    def adopt_pool(self, pool: ConsumerPool) -> None:
+        """Tell of ``pool`` from now on, which somebody else runs; ``redispatcher pool`` does.
+
+        Raises:
+            NotRunningError: no lifespan of this dispatcher is running in this event loop.
+        """
+        self._find_running().pool = lambda: pool
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI | None = None) -> AsyncGenerator[dict[str, Any], None]:
@@ -192,7 +213,7 @@ class Redispatcher:
             # A mistake ends the start-up, and not each start of the pool.
             injector.plan(definition_of(consumer.consumer_class))
         return supervised_pool(
-            lambda: ConsumerPool(self.config, injector=injector, broker=broker),
+            lambda: ConsumerPool(self.config, injector=injector, broker=broker, hooks=self.hooks),
             stop_within=self.config.grace_period + _STOP_MARGIN,
         )
 

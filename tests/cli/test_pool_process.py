@@ -101,6 +101,40 @@ async def test_a_pool_runs_without_an_application_too(
     assert await job.result(timeout=1) == "hello!"
 
 
+@pytest.mark.parametrize("name", ["app", "dispatcher"])
+async def test_the_dispatcher_knows_the_pool_of_its_process_and_the_pool_its_hooks(
+    tmp_path: Path, server: RedisServer, dispatcher: Redispatcher, name: str
+) -> None:
+    (tmp_path / "watched.py").write_text(
+        "from fastapi import FastAPI\n"
+        "from redispatcher_fastapi import (\n"
+        "    BaseConsumer, PoolHooks, Redispatcher, RedispatcherConfig\n"
+        ")\n"
+        "class Look(BaseConsumer):\n"
+        "    QUEUE = 'echo'\n"
+        "    class Message(BaseConsumer.Message):\n"
+        "        text: str\n"
+        "    async def process_message(self, message: Message) -> str:\n"
+        "        health = dispatcher.pool_health\n"
+        "        return f'{health and (health.state.value, health.running)}'\n"
+        "class Printing(PoolHooks):\n"
+        "    def job_started(self, delivery, name):\n"
+        "        print('started', name, flush=True)\n"
+        "dispatcher = Redispatcher(RedispatcherConfig(consumers=[Look]), hooks=Printing())\n"
+        "app = FastAPI()\n"
+        "app.include_router(dispatcher.router)\n"
+    )
+    job = await dispatcher.publisher(Echo).publish(Echo.Message(text="look"))
+
+    with Program(
+        tmp_path, "pool", f"watched:{name}", "--burst", dsn=server.dsn, cwd=tmp_path
+    ) as program:
+        assert program.wait() == 0
+
+    assert await job.result(timeout=1) == "('running', 1)"
+    assert program.output == "started Look\n"
+
+
 async def test_the_pool_that_the_application_would_run_itself_does_not_run_beside_it(
     tmp_path: Path, server: RedisServer, dispatcher: Redispatcher
 ) -> None:
