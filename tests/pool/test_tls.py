@@ -176,7 +176,7 @@ async def test_a_lease_is_renewed_and_an_idle_pool_woken_over_tls(secured: Secur
 async def test_a_publisher_fails_in_time_and_says_that_it_is_the_certificate(
     secured: Secured, address: Callable[[Secured], str]
 ) -> None:
-    config = RedispatcherConfig(redis_dsn=address(secured), publish_timeout=timedelta(seconds=0.5))
+    config = RedispatcherConfig(redis_dsn=address(secured), publish_timeout=timedelta(seconds=2))
     dispatcher = Redispatcher(config)
     async with dispatcher.lifespan():
         with pytest.raises(PublishUncertainError, match=r"(?i)certificate"):
