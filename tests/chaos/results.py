@@ -61,7 +61,7 @@ def render(results: Results) -> str:
     """Return the section as Markdown."""
     reports = results.reports
     mixed = [report for report in reports if report.profile == "mixed"]
-    seeds = ", ".join(str(report.seed) for report in mixed)
+    seeds = _name_seeds(sorted(report.seed for report in mixed))
     others = [report for report in reports if report.profile not in {"mixed", "restarts"}]
     lines = [
         "## What was seen",
@@ -89,6 +89,13 @@ def render(results: Results) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _name_seeds(seeds: Sequence[int]) -> str:
+    """Return the seeds in words: mostly, they follow each other."""
+    if len(seeds) > 1 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def _goals(reports: Sequence[Report], lease: float) -> list[tuple[str, str, str]]:
