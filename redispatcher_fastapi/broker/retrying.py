@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -27,7 +28,8 @@ class Watch(Protocol):
 
     def answered(self) -> None: ...
 
-    def failed(self, error: BrokerError) -> None: ...
+    def failed(self, error: BrokerError, after: float) -> None:
+        """Take in a failure so many seconds after the try began."""
 
 
 def jittered_delay(attempt: int) -> float:
@@ -49,13 +51,14 @@ async def repeat_until_answered(
     """
     attempt = 0
     while True:
+        asked = time.monotonic()
         try:
             answer = await call()
         except BrokerError as error:
             if stop is not None and stop.is_set():
                 raise
             if watch is not None:
-                watch.failed(error)
+                watch.failed(error, time.monotonic() - asked)
             delay = _note_failure(error, what, attempt, is_watched=watch is not None)
         else:
             if watch is not None:

@@ -116,10 +116,11 @@ class LoggingHooks(PoolHooks):
 
     def lease_lost(self, queue: str, job_ids: list[str]) -> None:
         self._log.error(
-            "This process was given up on queue %s; cancelling %d job(s) that others run now: %s",
+            "This process was given up on queue %s; %s",
             queue,
-            len(job_ids),
-            _shown_ids(job_ids),
+            f"cancelling {len(job_ids)} job(s) that others run now: {_shown_ids(job_ids)}"
+            if job_ids
+            else "it ran none of its jobs, and goes on under a new lease.",
             extra=_jobs_of(queue, job_ids, "pool.given_up", "lease_ended"),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -187,11 +188,12 @@ class ConsumerPool:
         connections = await stack.enter_async_context(Connections(self._config.dsn))
         attempt = 0
         while not self._is_stopping:
+            asked = time.monotonic()
             try:
                 warnings = await check_server(connections)
                 await check_rights(connections, self.slots)
             except BrokerUnavailableError as error:
-                self._contact.failed("connect", error)
+                self._contact.failed("connect", error, after=time.monotonic() - asked)
                 await asyncio.sleep(jittered_delay(attempt))
                 attempt += 1
             except BrokerAccessError:

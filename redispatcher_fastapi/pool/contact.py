@@ -53,8 +53,8 @@ class ContactWatch:
     def answered(self) -> None:
         self.contact.answered(self.call, is_proof=self.is_proof)
 
-    def failed(self, error: BrokerError) -> None:
-        self.contact.failed(self.call, error)
+    def failed(self, error: BrokerError, after: float) -> None:
+        self.contact.failed(self.call, error, after=after)
 
 
 class Contact:
@@ -107,9 +107,9 @@ class Contact:
         """Take in that the pool stops: from now on nothing is resumed."""
         self._is_stopping = True
 
-    def failed(self, call: Call, error: BrokerError) -> None:
-        """Take in that Redis did not answer, on the event loop."""
-        self.note_failure(call, error)
+    def failed(self, call: Call, error: BrokerError, *, after: float = 0.0) -> None:
+        """Take in that Redis did not answer, on the event loop, ``after`` seconds."""
+        self.note_failure(call, error, after=after)
         self.report()
 
     def note_answer(self, call: Call, latency: timedelta) -> bool:
@@ -117,12 +117,12 @@ class Contact:
         self._latency = latency
         return self._failures.pop(call, None) is not None
 
-    def note_failure(self, call: Call, error: BrokerError) -> None:
+    def note_failure(self, call: Call, error: BrokerError, *, after: float = 0.0) -> None:
         """Take in a failure, in a thread; :meth:`report` has something to say."""
         if call == "upkeep" and not isinstance(error, BrokerUnavailableError):
             return  # it is in the log, and claiming goes on without
         known = self._failures.get(call)
-        since = self._clock() if known is None else known.since
+        since = self._clock() - after if known is None else known.since
         text = " ".join(str(error).split())
         is_refusal = not isinstance(error, BrokerUnavailableError)
         failed = _REFUSED if is_refusal else _UNANSWERED

@@ -78,7 +78,8 @@ class Heartbeat:
                 try:
                     answers = self._broker.renew_blocking(client, holders)
                 except BrokerError as error:
-                    self._contact.note_failure("renew", error)
+                    after = time.monotonic() - asked
+                    self._contact.note_failure("renew", error, after=after)
                     self._changed()
                     delay = retry_delay(failures, self._interval).total_seconds()
                     failures += 1

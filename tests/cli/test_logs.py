@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Generator
 
 import pytest
@@ -43,6 +44,7 @@ def test_lines_are_json_where_there_is_no_terminal(
 
     line = json.loads(capsys.readouterr().err)
     assert (line["message"], line["level"], line["queue"]) == ("Job x ended.", "info", "mails")
+    assert line["pid"] == os.getpid()
 
 
 def test_the_logging_of_the_application_is_left_alone(

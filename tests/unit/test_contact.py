@@ -74,6 +74,17 @@ def test_an_outage_is_told_at_once_then_now_and_then_and_when_it_is_over(
     assert hooks.resumptions == [Outage(QUEUES, hooks.failures[0].reason, timedelta(seconds=70))]
 
 
+def test_an_outage_began_with_the_call_that_failed(
+    contact: Contact, clock: Clock, hooks: RecordingHooks
+) -> None:
+    contact.watch("claim").failed(AWAY, after=5)
+    contact.note_failure("renew", AWAY, after=2)
+    clock.now += 1
+
+    assert [outage.lasted for outage in hooks.failures] == [timedelta(seconds=5)]
+    assert contact.unanswered_for == timedelta(seconds=6)
+
+
 def test_it_lasts_until_every_kind_of_call_is_answered(
     contact: Contact, clock: Clock, hooks: RecordingHooks
 ) -> None:

@@ -97,6 +97,15 @@ def test_a_log_record_has_the_level_and_the_fields_that_are_listed(
     assert vars(record)["event"] == event.strip("`")
 
 
+def test_a_process_that_is_given_up_without_jobs_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    LoggingHooks().lease_lost("letters", [])
+    LoggingHooks().lease_lost("letters", ["a", "b"])
+
+    none, some = [record.getMessage() for record in caplog.records]
+    assert none.endswith("it ran none of its jobs, and goes on under a new lease.")
+    assert some.endswith("cancelling 2 job(s) that others run now: a, b")
+
+
 def test_every_hook_is_listed() -> None:
     assert set().union(*(names_in(row[4]) for row in ROWS)) == set(METHODS)
 

@@ -19,7 +19,7 @@ class Notes:
     def answered(self) -> None:
         self.told.append("answered")
 
-    def failed(self, error: BrokerError) -> None:
+    def failed(self, error: BrokerError, after: float) -> None:
         self.told.append(str(error))
 
 
