@@ -22,6 +22,7 @@ from redispatcher_fastapi.broker.types import (
     Succeeded,
     TakenBack,
 )
+from redispatcher_fastapi.cli import announcing
 from redispatcher_fastapi.hooks import (
     GuardedHooks,
     LoggingHooks,
@@ -32,6 +33,7 @@ from redispatcher_fastapi.hooks import (
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
 _, _, TABLE = PAGE.partition("\n| event | level | when | fields | hook |\n|---|---|---|---|---|\n")
+CLI = Path(announcing.__file__).parent
 ROWS = [line.strip("| ").split(" | ") for line in TABLE.partition("\n\n")[0].splitlines()]
 
 SECOND = timedelta(seconds=1)
@@ -104,6 +106,20 @@ def test_a_process_that_is_given_up_without_jobs_says_so(caplog: pytest.LogCaptu
     none, some = [record.getMessage() for record in caplog.records]
     assert none.endswith("it ran none of its jobs, and goes on under a new lease.")
     assert some.endswith("cancelling 2 job(s) that others run now: a, b")
+
+
+def test_the_events_of_the_log_alone_are_listed_with_their_fields() -> None:
+    _, _, table = PAGE.partition("\n| log only | level | when | fields |\n|---|---|---|---|\n")
+    rows = [line.strip("|").split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    source = "\n".join(path.read_text(encoding="utf-8") for path in sorted(CLI.glob("*.py")))
+    call = r'logger\.(\w+)\((?:(?!logger\.).)*?extra=\{\s*"event": "([^"]+)"(.*?)\}'
+    logged = {
+        (level, event): set(re.findall(r'"(\w+)":', fields))
+        for level, event, fields in re.findall(call, source, re.DOTALL)
+    }
+
+    assert len(logged) == source.count('"event":')
+    assert {(row[1], row[0].strip(" `")): names_in(row[3]) for row in rows} == logged
 
 
 def test_every_hook_is_listed() -> None:
