@@ -268,6 +268,25 @@ async def test_finished_jobs_are_forgotten_after_an_hour(engine: Engine) -> None
     assert await engine.key("cancelled") is None
 
 
+@pytest.mark.parametrize("result", [None, b"1"])
+async def test_attempts_are_forgotten_with_their_job(engine: Engine, result: bytes | None) -> None:
+    process = await engine.process()
+    await engine.publish_many("succeeded", "cancelled")
+    for delivery in await process.claim(2):
+        await process.retry(delivery)
+    assert await engine.broker.cancel_job(QUEUE, "cancelled")
+    engine.clock.move(seconds=2)
+    await process.succeed(await process.claim_one(), result=result)
+    assert len(await engine.key("history:succeeded")) == 1
+
+    engine.clock.move(hours=1, seconds=1)
+    await engine.upkeep()
+
+    assert await engine.key("jobs") is None
+    assert await engine.key("history:succeeded") is None
+    assert await engine.key("history:cancelled") is None
+
+
 async def test_dead_jobs_are_forgotten_by_age_and_count(engine: Engine) -> None:
     process = await engine.process()
     for name in "abc":

@@ -101,7 +101,6 @@ def _forget_dead(queue: Queue, latest: int, count: int) -> bool:
     old = [job for job in dead if job.ending is not None and job.ending.at < latest][:budget]
     for job in old:
         queue.forget(job)
-        queue.histories.pop(job.id, None)
     return len(old) == FORGOTTEN_AT_ONCE
 
 

@@ -143,6 +143,12 @@ MUTANTS = (
         "cancel leaves history", "cancel", "call('PEXPIRE', prefix .. 'history:' .. id, ARGV[3])"
     ),
     Mutant(
+        "attempts outlive their job",
+        "prelude",
+        "if not string.find(records[index], '^[Ss]%d+,%-?%d+,%-?%d+,?r?$') then",
+        "if false then",
+    ),
+    Mutant(
         "a redriven job loses its history", "redrive", "call('PERSIST', prefix .. 'history:' .. id)"
     ),
     Mutant("redriven and dead", "redrive", "call('ZREM', prefix .. 'dead', id)"),

@@ -116,8 +116,9 @@ class Queue:
             self.turn = None
 
     def forget(self, job: Job) -> None:
-        """Forget a finished job, but not yet an id that the caller chose."""
+        """Forget a finished job and its attempts, but not yet an id that the caller chose."""
         del self.jobs[job.id]
+        self.histories.pop(job.id, None)
         if job.is_chosen:
             self.remembered[job.id] = self.now + self.limits.id_memory
 

@@ -158,7 +158,11 @@ local function trim(prefix, order, budget, max_count, max_age, min_age, memory)
   call('LPOP', prefix .. order, passed)
   if #forgotten > 0 then
     call('HDEL', prefix .. 'jobs', unpack(forgotten))
-    for index, id in ipairs(forgotten) do remember(prefix, id, records[index], memory) end
+    for index, id in ipairs(forgotten) do
+      remember(prefix, id, records[index], memory)
+      -- Whoever succeeded at once, as most do, has no attempts to forget.
+      if not string.find(records[index], '^[Ss]%d+,%-?%d+,%-?%d+,?r?$') then call('DEL', prefix .. 'history:' .. id) end
+    end
   end
   return passed == budget
 end
