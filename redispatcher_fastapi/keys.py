@@ -15,6 +15,7 @@ every script may reach all of them through the prefix it is given as its only ke
 ``held:<holder>``         hash    id -> delivery, of everything one process holds; goes with it
 ``calls:<holder>``        hash    last calls of one process, to answer repetitions; goes with it
 ``leases``                zset    holder -> end of its lease (ms); ``""`` -> last upkeep (ms)
+``grace``                 string  time,leases,gap of when leases last began anew; expires in an hour
 ``faults``                hash    id -> error, loss and solo-loss counts; only jobs that have any
 ``history:<id>``          list    past attempts of one job; lives as long as the job's record
 ``succeeded``             list    ids in the order they finished, oldest first: the trim order

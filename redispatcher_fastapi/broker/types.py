@@ -179,12 +179,16 @@ class Grace:
     gap: timedelta
 
 
-@dataclass(slots=True)
-class Renewed:
-    """What a renewal brought: how many jobs each queue's holder holds, ``None`` when given up."""
+@dataclass(frozen=True, slots=True)
+class GraceNote:
+    """What Redis keeps of the last grace of a queue, for each pool to tell of it once.
 
-    held: dict[str, int | None] = field(default_factory=dict[str, "int | None"])
-    graces: list[Grace] = field(default_factory=list[Grace])
+    No two graces of a queue have the same ``mark``; ``age`` is how long ago it was.
+    """
+
+    grace: Grace
+    mark: str
+    age: timedelta
 
 
 @dataclass(slots=True)
@@ -192,13 +196,14 @@ class KeptUp:
     """What looking after queues brought.
 
     ``next_end`` is how long the first lease to end lasts, ``None`` when there is none; with
-    ``has_more``, there may be more to forget than one call does.
+    ``has_more``, there may be more to forget than one call does. ``graces`` has the last one of
+    each queue for an hour, whoever let the leases begin anew.
     """
 
     next_end: timedelta | None = None
     taken: list[TakenBack] = field(default_factory=list[TakenBack])
     has_more: bool = False
-    graces: list[Grace] = field(default_factory=list[Grace])
+    graces: list[GraceNote] = field(default_factory=list[GraceNote])
 
 
 class MessageSender(Protocol):

@@ -28,8 +28,8 @@ from redispatcher_fastapi.broker.types import (
     Delivery,
     Died,
     Grace,
+    GraceNote,
     KeptUp,
-    Renewed,
     Retried,
     Snoozed,
     Succeeded,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.clock import Clock
 
 _TOKEN = re.compile(rb"(\d{1,18}),\d{1,18}\*?")
+_GRACE = re.compile(r"(\d{13}),(\d{1,9}),(-?\d{1,13})", re.ASCII)
 
 Verdict = Literal["1", "s", "g"]
 """``1`` accepted; ``s`` stale: the lease was taken, refused; ``g`` gone: Redis lost the job."""
@@ -123,12 +124,14 @@ class WorkerBroker:
             case _:
                 return None
 
-    async def renew(self, holders: Mapping[str, str]) -> Renewed:
-        """Extend the leases."""
+    async def renew(self, holders: Mapping[str, str]) -> dict[str, int | None]:
+        """Extend the leases; return how many jobs each holds, ``None`` when given up."""
         replies = await self._run(RENEW, list(holders), [self._lease, *holders.values()])
         return _renewed(holders, replies)
 
-    def renew_blocking(self, client: BlockingClient, holders: Mapping[str, str]) -> Renewed:
+    def renew_blocking(
+        self, client: BlockingClient, holders: Mapping[str, str]
+    ) -> dict[str, int | None]:
         """Do the same from a thread with a client of its own."""
         prefixes = [queue_prefix(queue) for queue in holders]
         arguments: list[Argument] = [self._now(), self._lease, *holders.values()]
@@ -201,8 +204,8 @@ class WorkerBroker:
         """Take back what lost processes held; forget a piece of what was kept long enough."""
         replies = await self._run(UPKEEP, queues, [self._lease, *self._retention])
         kept = KeptUp()
-        for queue, (lease_end, report, has_more, grace) in zip(queues, replies, strict=True):
-            kept.graces += _graces(queue, grace)
+        for queue, (lease_end, report, has_more, grace, time) in zip(queues, replies, strict=True):
+            kept.graces += _read_grace(queue, as_text(grace), as_text(time))
             if lease_end >= 0:
                 end = timedelta(milliseconds=lease_end)
                 kept.next_end = end if kept.next_end is None else min(kept.next_end, end)
@@ -265,17 +268,18 @@ def _times(delivery: Delivery) -> str:
     return f"{int(delivery.ran_for * 1000)},{wait}{'!' if delivery.is_chosen_id else ''}"
 
 
-def _renewed(holders: Mapping[str, str], replies: Sequence[Any]) -> Renewed:
-    renewed = Renewed()
-    for queue, (held, grace) in zip(holders, replies, strict=True):
-        renewed.held[queue] = None if held < 0 else int(held)
-        renewed.graces += _graces(queue, grace)
-    return renewed
+def _renewed(holders: Mapping[str, str], replies: Sequence[int]) -> dict[str, int | None]:
+    return {
+        queue: (None if held < 0 else int(held))
+        for queue, held in zip(holders, replies, strict=True)
+    }
 
 
-def _graces(queue: str, grace: Sequence[int]) -> list[Grace]:
-    """Return what a script says of leases that began anew, if it says anything."""
-    if not grace:
-        return []
-    holders, gap = grace
-    return [Grace(queue, int(holders), timedelta(milliseconds=int(gap)))]
+def _read_grace(queue: str, note: str, time: str) -> list[GraceNote]:
+    """Return the note of leases that began anew, if there is one."""
+    found = _GRACE.fullmatch(note)
+    if not found:
+        return []  # or somebody wrote it by hand
+    at, holders, gap = map(int, found.groups())
+    grace = Grace(queue, holders, timedelta(milliseconds=gap))
+    return [GraceNote(grace, note, timedelta(milliseconds=int(time) - at))]

@@ -59,7 +59,11 @@ class PoolHooks:
         """An isolated job is about to run, alone in this process."""
 
     def leases_restarted(self, grace: Grace) -> None:
-        """All leases of a queue began anew: after an outage nobody could have renewed them."""
+        """All leases of a queue began anew: after an outage nobody could have renewed them.
+
+        Every pool of the queue is told within five seconds, whoever noticed; one that began later
+        is not.
+        """
 
     def claiming_failed(self, outage: Outage) -> None:
         """The pool cannot claim; called at once, and then every half minute while that lasts."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from redispatcher_fastapi.broker.connection import Connections
-    from redispatcher_fastapi.broker.types import Claimed, Delivery, Grace, Renewed
+    from redispatcher_fastapi.broker.types import Claimed, Delivery
     from redispatcher_fastapi.broker.working import WorkerBroker
     from redispatcher_fastapi.pool.contact import Contact
     from redispatcher_fastapi.pool.lanes import Lane
@@ -44,10 +44,6 @@ class Runner(Protocol):
 
     def give_up(self, lane: Lane) -> None:
         """Take a new identity, as the old one has lost its lease."""
-        ...
-
-    def note_grace(self, grace: Grace) -> None:
-        """Take in that the leases of a queue began anew."""
         ...
 
     def note_drained(self, claimer: Claimer) -> None:
@@ -118,11 +114,9 @@ class Claimer:
                 self._runner.note_drained(self)
             await self._wait(claimed)
 
-    def apply_renewal(self, holders: Mapping[str, str], renewed: Renewed) -> None:
+    def apply_renewal(self, holders: Mapping[str, str], answers: Mapping[str, int | None]) -> None:
         """Take in what Redis answered to a renewal under these holders."""
-        for grace in renewed.graces:
-            self._runner.note_grace(grace)
-        for queue, held in renewed.held.items():
+        for queue, held in answers.items():
             lane = self._lanes[queue]
             if lane.holder != holders[queue]:
                 continue
@@ -209,7 +203,7 @@ class Claimer:
 
     async def _renew(self, queues: Iterable[str]) -> None:
         holders = {queue: self._lanes[queue].holder for queue in queues}
-        renewed = await repeat_until_answered(
+        answers = await repeat_until_answered(
             lambda: self._broker.renew(holders), "renew leases", stop=self._quiet, watch=self._watch
         )
-        self.apply_renewal(holders, renewed)
+        self.apply_renewal(holders, answers)

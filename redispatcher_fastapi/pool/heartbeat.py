@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from redispatcher_fastapi.broker.connection import Connections
-    from redispatcher_fastapi.broker.types import Renewed
     from redispatcher_fastapi.broker.working import WorkerBroker
     from redispatcher_fastapi.pool.contact import Contact
 
@@ -38,7 +37,7 @@ class Heartbeat:
         interval: timedelta,
         *,
         holders: Callable[[], Mapping[str, str]],
-        renewed: Callable[[Mapping[str, str], Renewed], None],
+        renewed: Callable[[Mapping[str, str], Mapping[str, int | None]], None],
         contact: Contact,
         changed: Callable[[], None],
     ) -> None:

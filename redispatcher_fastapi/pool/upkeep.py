@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.retrying import repeat_until_answered
+from redispatcher_fastapi.pool.graces import GraceNotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,11 +35,14 @@ async def keep_up(
     ``woken`` is called when there are jobs to claim again: the token for them can end up with the
     very process that lost them.
     """
+    began = time.monotonic()
+    graces = GraceNotes()
     while True:
         kept = await repeat_until_answered(
             lambda: broker.upkeep(queues), "look after the queues", watch=watch
         )
-        for grace in kept.graces:
+        since_start = timedelta(seconds=time.monotonic() - began)
+        for grace in graces.pick_new(kept.graces, since_start=since_start):
             hooks.leases_restarted(grace)
         for job in kept.taken:
             hooks.job_taken_back(job)

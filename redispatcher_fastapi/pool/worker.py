@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from redispatcher_fastapi.broker.broker import Broker
-    from redispatcher_fastapi.broker.types import Delivery, Grace, Outcome
+    from redispatcher_fastapi.broker.types import Delivery, Outcome
     from redispatcher_fastapi.hooks import PoolHooks
 
 logger = logging.getLogger("redispatcher.pool")
@@ -194,10 +194,6 @@ class Worker:
         self._hooks.lease_lost(lane.queue, [run.delivery.job_id for run in lost])
         for run in lost:
             run.cancel("lost")
-
-    def note_grace(self, grace: Grace) -> None:
-        """Take in that the leases of a queue began anew."""
-        self._hooks.leases_restarted(grace)
 
     @property
     def _is_busy(self) -> bool:

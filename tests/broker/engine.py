@@ -56,7 +56,7 @@ class Process:
         self._sequence = 1
 
     async def renew(self) -> int | None:
-        return (await self.broker.renew({QUEUE: self.holder})).held[QUEUE]
+        return (await self.broker.renew({QUEUE: self.holder}))[QUEUE]
 
     def want(self, count: int, *, suspects: int = 1) -> Want:
         want = Want(QUEUE, self.holder, count, self._sequence, suspects)

@@ -250,18 +250,46 @@ async def test_a_delivery_that_was_written_by_hand_hides_no_other(
     assert repeated.deliveries == [delivery]
 
 
-async def test_whoever_lets_the_leases_begin_anew_says_so_once(engine: Engine) -> None:
+async def test_leases_that_began_anew_are_told_of_though_the_reply_to_who_noticed_was_lost(
+    engine: Engine,
+) -> None:
     first, second = await engine.process(), await engine.process()
     engine.clock.move(minutes=10)
+    await first.renew()
+    engine.clock.move(seconds=4)
+    await second.renew()
 
-    seen_by_renewal = (await first.broker.renew({QUEUE: first.holder})).graces
-    seen_again = (await second.broker.renew({QUEUE: second.holder})).graces
+    (note,) = (await engine.keep_up()).graces
+
+    assert note.grace == Grace(QUEUE, 2, timedelta(minutes=10))
+    assert note.age == timedelta(seconds=4)
+
+
+async def test_leases_that_begin_anew_once_more_leave_another_note(engine: Engine) -> None:
+    await engine.process()
+    engine.clock.move(minutes=10)
+    (first,) = (await engine.keep_up()).graces
+    (again,) = (await engine.keep_up()).graces
     engine.clock.move(hours=-3)
-    seen_by_upkeep = (await engine.keep_up()).graces
+    (second,) = (await engine.keep_up()).graces
 
-    assert seen_by_renewal == [Grace(QUEUE, 2, timedelta(minutes=10))]
-    assert seen_again == []
-    assert seen_by_upkeep == [Grace(QUEUE, 2, timedelta(hours=-3))]
+    assert first == again
+    assert second.grace == Grace(QUEUE, 1, timedelta(hours=-3))
+    assert second.mark != first.mark
+
+
+async def test_there_is_no_note_while_no_lease_began_anew(engine: Engine) -> None:
+    process = await engine.process()
+    engine.clock.move(seconds=14)
+    await process.renew()
+
+    assert (await engine.keep_up()).graces == []
+
+
+async def test_a_note_that_was_written_by_hand_stops_nobody(engine: Engine) -> None:
+    await engine.process()
+    await engine.redis.set(f"rd:{{{QUEUE}}}:grace", "scribble", px=60_000)
+
     assert (await engine.keep_up()).graces == []
 
 

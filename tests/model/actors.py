@@ -90,7 +90,7 @@ class Actors:
         if found:
             return found
         self.publish_ids(queue, IDS[:3])
-        if self.pair.renew([queue], self.newest)[0].held == -1:
+        if self.pair.renew([queue], self.newest)[0] == -1:
             self.join([queue])
         return self.claim([self.want(queue, 3, suspects=3)])
 

@@ -12,21 +12,15 @@ FORGOTTEN_AT_ONCE, IDS_AT_ONCE = 100, 1000
 MOST_LOSSES, MOST_SOLO_LOSSES = 9, 2
 
 
-class Renewed(NamedTuple):
-    """How many jobs the process holds, -1 if it was given up; ``grace`` as of upkeep."""
-
-    held: int
-    grace: list[int]
-
-
-def renew(queue: Queue, holder: str) -> Renewed:
-    grace = queue.look()
+def renew(queue: Queue, holder: str) -> int:
+    """Return how many jobs the process holds, -1 if it was given up."""
+    queue.look()
     if queue.calls.get(holder, Calls()).is_given_up:
-        return Renewed(-1, grace)
+        return -1
     if holder not in queue.leases and holder in queue.calls:
         queue.calls[holder].ttl = None
     queue.leases[holder] = queue.now + queue.limits.lease
-    return Renewed(len(queue.held.get(holder, {})), grace)
+    return len(queue.held.get(holder, {}))
 
 
 def depart(queue: Queue, holder: str) -> int:
@@ -43,17 +37,18 @@ def depart(queue: Queue, holder: str) -> int:
 class Upkeep(NamedTuple):
     """The answer of upkeep for one queue; ``next_end`` is -1 where no lease runs.
 
-    ``grace`` says how many leases began anew, and how long nobody had looked, if any did.
+    ``grace`` is the note of when leases last began anew, and ``time`` is now.
     """
 
     next_end: int
     taken_back: list[tuple[str, int, str]]
     has_more: bool
-    grace: list[int]
+    grace: str
+    time: int
 
 
 def keep_up(queue: Queue) -> Upkeep:
-    grace = queue.look()
+    queue.look()
     over = [(end, holder) for holder, end in queue.leases.items() if end <= queue.now]
     taken_back = _take_back(queue, min(over)[1]) if over else []
     limits = queue.limits
@@ -65,7 +60,7 @@ def keep_up(queue: Queue) -> Upkeep:
     has_more |= _forget_ids(queue, queue.now, IDS_AT_ONCE)
     has_more |= _forget_ids(queue, None, len(queue.remembered) - limits.queue_length)
     ends = [max(0, end - queue.now) for end in queue.leases.values()]
-    return Upkeep(min(ends, default=-1), taken_back, has_more, grace)
+    return Upkeep(min(ends, default=-1), taken_back, has_more, queue.grace, queue.now)
 
 
 def _take_back(queue: Queue, holder: str) -> list[tuple[str, int, str]]:

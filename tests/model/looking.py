@@ -125,6 +125,9 @@ class Looking(Comparison):
             case "turn":
                 gone = [kind] if model.turn else []
                 model.turn = None
+            case "grace":
+                gone = [kind] if model.grace else []
+                model.grace = ""
             case "result":
                 gone = [f"result:{job_id}" for job_id in model.results]
                 model.results = {}

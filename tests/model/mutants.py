@@ -100,6 +100,10 @@ MUTANTS = (
         "if now < seen then",
     ),
     Mutant("no grace for a clock set back", "prelude", "now < seen or ", ""),
+    Mutant(
+        "a grace leaves no note", "prelude", "call('SET', prefix .. 'grace', note, 'PX', 3600000)"
+    ),
+    Mutant("the note of a grace stays", "prelude", ", 'PX', 3600000)", ")"),
     Mutant("given_up is not set", "upkeep", "'given_up', '1'", "'given_out', '1'"),
     Mutant("running leases end", "upkeep", "'leases', '-inf', stamp", "'leases', '-inf', '+inf'"),
     Mutant("a process departs with jobs", "depart", "== 0 then", ">= 0 then"),

@@ -11,7 +11,7 @@ from redispatcher_fastapi.broker.scripts import Argument
 from tests.model import claiming, leasing, operations, settling
 from tests.model.claiming import Budget, Claim, Taken
 from tests.model.jobs import Delivery, Faults
-from tests.model.leasing import Renewed, Upkeep
+from tests.model.leasing import Upkeep
 from tests.model.looking import Looking
 from tests.model.operations import Message
 from tests.model.settling import Settled
@@ -138,16 +138,15 @@ class Pair(Looking):
             besides=frozenset({f"calls:{holder}"}),
         )
 
-    def renew(self, queues: Sequence[str], holder: str) -> list[Renewed]:
+    def renew(self, queues: Sequence[str], holder: str) -> list[int]:
         return self.call(
             scripts.RENEW,
             queues,
             [self.limits.lease, *[holder for _ in queues]],
             lambda: [leasing.renew(self.queues[queue], holder) for queue in queues],
-            lambda reply: [Renewed(int(held), list(grace)) for held, grace in reply],
-            is_refused=lambda renewed: all(one.held == -1 for one in renewed),
-            is_repeated=lambda renewed: [one.held for one in renewed],
-            besides=frozenset({"leases"}),
+            list,
+            is_refused=lambda held: all(count == -1 for count in held),
+            besides=frozenset({"leases", "grace"}),
         )
 
     def depart(self, queues: Sequence[str], holder: str) -> list[int]:
@@ -209,9 +208,9 @@ def _read_taken(job_id: bytes, record: bytes, faults: bytes, delivery: Delivery)
 
 
 def _read_upkeep(reply: Any) -> Upkeep:
-    next_end, report, has_more, grace = reply
+    next_end, report, has_more, grace, time = reply
     taken_back = [
         (report[at].decode(), int(report[at + 1]), report[at + 2].decode())
         for at in range(0, len(report), 3)
     ]
-    return Upkeep(int(next_end), taken_back, bool(has_more), list(grace))
+    return Upkeep(int(next_end), taken_back, bool(has_more), grace.decode(), int(time))

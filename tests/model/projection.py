@@ -8,6 +8,7 @@ from tests.model.queue import Queue
 from tests.model.store import Dump, Entry, Record
 
 WATCHED_TTL = 60_000
+GRACE_TTL = 3_600_000
 _LETTERS = {JobState.SUCCEEDED: "S", JobState.CANCELLED: "C", JobState.DEAD: "D"}
 #: Tests take less of real time than this; times to live are compared as closely.
 _TOLERANCE = 30_000
@@ -33,6 +34,7 @@ def project(queue: Queue) -> Dump:
         "ghosts": Entry(queue.ghosts),
         "watched": Entry(queue.watched, WATCHED_TTL),
         "wake": Entry(["1"] if queue.has_token else []),
+        "grace": Entry(queue.grace.encode(), GRACE_TTL),
         "stats": Entry({name: str(count) for name, count in queue.stats.items() if count}),
     }
     for holder, held in queue.held.items():

@@ -51,6 +51,7 @@ class Queue:
         self.has_token = False
         self.pokes: dict[str, int] = {}
         self.turn: tuple[str, int, int] | None = None
+        self.grace = ""
         self.stats: Counter[str] = Counter()
 
     @property
@@ -138,20 +139,18 @@ class Queue:
         del ids[:count]
         return count == budget
 
-    def look(self) -> list[int]:
+    def look(self) -> None:
         """Notice an outage or a step of the clock: then every lease begins anew.
 
-        Return how many did, and for how long nobody had looked; nothing where none did.
+        Note when, how many did, and for how long nobody had looked.
         """
-        grace: list[int] = []
         last = self.now if self.last_look is None else self.last_look
         if self.now < last or self.now - last > self.limits.lease / 2:
             self.leases = dict.fromkeys(self.leases, self.now + self.limits.lease)
             if self.leases:
                 self.stats["graces"] += 1
-                grace = [len(self.leases), self.now - last]
+                self.grace = f"{self.now:013d},{len(self.leases)},{self.now - last}"
         self.last_look = self.now
-        return grace
 
     def calls_of(self, holder: str) -> Calls:
         return self.calls.setdefault(holder, Calls())

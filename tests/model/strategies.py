@@ -68,7 +68,7 @@ endings = st.builds(
 )
 operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
 #: The kinds of keys that Redis itself ends.
-EXPIRING = ["watched", "turn", "result", "calls", "history"]
+EXPIRING = ["watched", "turn", "grace", "result", "calls", "history"]
 
 
 def pick(values: Sequence[_Value], ago: int) -> _Value:

@@ -167,10 +167,11 @@ local function trim(prefix, order, budget, max_count, max_age, min_age, memory)
   return passed == budget
 end
 
--- Notices an outage or a step of the clock: then nobody could renew, so every lease begins anew. Returns how many,
--- and the milliseconds in which nobody looked, less than 0 for a clock that was set back; nothing otherwise.
+-- Notices an outage or a step of the clock: then nobody could renew, so every lease begins anew. Notes when, how many,
+-- and the milliseconds in which nobody looked, less than 0 for a clock that was set back: the reply to whoever noticed
+-- may be lost, as after an outage the server first carries out what those had sent who have given up waiting.
 local function observe(prefix, lease)
-  local leases, grace = prefix .. 'leases', {}
+  local leases = prefix .. 'leases'
   local seen = tonumber(call('ZSCORE', leases, '') or now)
   call('ZREM', leases, '')
   if now < seen or now - seen > lease / 2 then
@@ -178,11 +179,11 @@ local function observe(prefix, lease)
     for _, holder in ipairs(holders) do call('ZADD', leases, int(now + lease), holder) end
     if #holders > 0 then
       call('HINCRBY', prefix .. 'stats', 'graces', 1)
-      grace = {#holders, now - seen}
+      local note = stamp .. ',' .. #holders .. ',' .. int(now - seen)
+      call('SET', prefix .. 'grace', note, 'PX', 3600000)
     end
   end
   call('ZADD', leases, stamp, '')
-  return grace
 end
 
 -- Remembers the answer to a call that must not be carried out twice. Nobody clears up after a holder that

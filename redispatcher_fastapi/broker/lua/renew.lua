@@ -4,8 +4,7 @@
 -- ARGV[2]  length of a lease in milliseconds
 -- ARGV[3…] holder, one per queue
 --
--- Returns  per queue: how many jobs the holder holds in Redis, or -1 when it was given up and may never come back; then
---          {leases that began anew after nobody could renew, milliseconds without a look at them} or {}
+-- Returns  per queue: how many jobs the holder holds in Redis, or -1 when it was given up and may never come back
 -- Moves    nothing
 
 local lease, out, prefixes = whole(ARGV[2], 1), {}, queues(KEYS)
@@ -14,15 +13,15 @@ for index = 3, #ARGV do expect(ARGV[index] ~= '', 'no holder') end
 for index, prefix in ipairs(prefixes) do
   local holder = ARGV[index + 2]
   local was_given_up = call('HEXISTS', prefix .. 'calls:' .. holder, 'given_up') == 1
-  local grace = observe(prefix, lease)
-  local held = -1
-  if not was_given_up then
+  observe(prefix, lease)
+  if was_given_up then
+    out[index] = -1
+  else
     -- With a new lease there is somebody to clear up after, see `answer`.
     if call('ZADD', prefix .. 'leases', int(now + lease), holder) == 1 then
       call('PERSIST', prefix .. 'calls:' .. holder)
     end
-    held = call('HLEN', prefix .. 'held:' .. holder)
+    out[index] = call('HLEN', prefix .. 'held:' .. holder)
   end
-  out[index] = {held, grace}
 end
 return out

@@ -9,7 +9,7 @@
 --
 -- Returns  per queue: milliseconds until the next lease ends (-1: none runs), {id, losses, place, …} of the jobs
 --          taken back ('suspects', 'solo' or 'dead' is the place), 1 when there may be more to forget,
---          {leases that began anew after nobody could renew, milliseconds without a look at them} or {}
+--          '<time>,<leases>,<gap>' of the last time that leases began anew or '', see `observe`, and the time now
 -- Moves    running -> queued | dead
 
 local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 2, 9
@@ -82,7 +82,8 @@ end
 
 local out = {}
 for index, prefix in ipairs(queues(KEYS)) do
-  local report, taken, grace = {}, 0, observe(prefix, lease)
+  observe(prefix, lease)
+  local report, taken = {}, 0
   for _, holder in ipairs(call('ZRANGEBYSCORE', prefix .. 'leases', '-inf', stamp, 'LIMIT', 0, 3)) do
     if holder ~= '' and taken < 1 then
       take_back(prefix, holder, report)
@@ -101,6 +102,6 @@ for index, prefix in ipairs(queues(KEYS)) do
   for at = 1, #leases, 2 do
     if leases[at] ~= '' then next_end = math.max(0, tonumber(leases[at + 1]) - now) end
   end
-  out[index] = {next_end, report, has_more and 1 or 0, grace}
+  out[index] = {next_end, report, has_more and 1 or 0, call('GET', prefix .. 'grace') or '', stamp}
 end
 return out
