@@ -187,7 +187,7 @@ class GraceNote:
     """
 
     grace: Grace
-    mark: str
+    mark: bytes
     age: timedelta
 
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.clock import Clock
 
 _TOKEN = re.compile(rb"(\d{1,18}),\d{1,18}\*?")
-_GRACE = re.compile(r"(\d{13}),(\d{1,9}),(-?\d{1,13})", re.ASCII)
+_GRACE = re.compile(rb"(\d{13}),(\d{1,9}),(-?\d{1,13})")
 
 Verdict = Literal["1", "s", "g"]
 """``1`` accepted; ``s`` stale: the lease was taken, refused; ``g`` gone: Redis lost the job."""
@@ -205,7 +205,7 @@ class WorkerBroker:
         replies = await self._run(UPKEEP, queues, [self._lease, *self._retention])
         kept = KeptUp()
         for queue, (lease_end, report, has_more, grace, time) in zip(queues, replies, strict=True):
-            kept.graces += _read_grace(queue, as_text(grace), as_text(time))
+            kept.graces += _read_grace(queue, as_bytes(grace), int(time))
             if lease_end >= 0:
                 end = timedelta(milliseconds=lease_end)
                 kept.next_end = end if kept.next_end is None else min(kept.next_end, end)
@@ -275,11 +275,11 @@ def _renewed(holders: Mapping[str, str], replies: Sequence[int]) -> dict[str, in
     }
 
 
-def _read_grace(queue: str, note: str, time: str) -> list[GraceNote]:
+def _read_grace(queue: str, note: bytes, now_ms: int) -> list[GraceNote]:
     """Return the note of leases that began anew, if there is one."""
     found = _GRACE.fullmatch(note)
     if not found:
         return []  # or somebody wrote it by hand
     at, holders, gap = map(int, found.groups())
     grace = Grace(queue, holders, timedelta(milliseconds=gap))
-    return [GraceNote(grace, note, timedelta(milliseconds=int(time) - at))]
+    return [GraceNote(grace, note, timedelta(milliseconds=now_ms - at))]

@@ -15,7 +15,7 @@ class GraceNotes:
     """Remembers which notes a pool has seen: each is told of once by every pool that was there."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, bytes]] = set()
         self._is_first = True
 
     def pick_new(self, notes: Iterable[GraceNote], *, since_start: timedelta) -> list[Grace]:

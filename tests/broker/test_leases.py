@@ -286,9 +286,12 @@ async def test_there_is_no_note_while_no_lease_began_anew(engine: Engine) -> Non
     assert (await engine.keep_up()).graces == []
 
 
-async def test_a_note_that_was_written_by_hand_stops_nobody(engine: Engine) -> None:
+@pytest.mark.parametrize("scribble", [b"scribble", b"", b"1,\xff"])
+async def test_a_note_that_was_written_by_hand_stops_nobody(
+    engine: Engine, scribble: bytes
+) -> None:
     await engine.process()
-    await engine.redis.set(f"rd:{{{QUEUE}}}:grace", "scribble", px=60_000)
+    await engine.redis.set(f"rd:{{{QUEUE}}}:grace", scribble, px=60_000)
 
     assert (await engine.keep_up()).graces == []
 

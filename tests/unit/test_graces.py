@@ -12,13 +12,13 @@ from redispatcher_fastapi.pool.graces import GraceNotes
 SECOND = timedelta(seconds=1)
 
 
-def note(mark: str, *, age: float = 1, queue: str = "letters") -> GraceNote:
+def note(mark: bytes, *, age: float = 1, queue: str = "letters") -> GraceNote:
     return GraceNote(Grace(queue, 2, 90 * SECOND), mark, age * SECOND)
 
 
 def test_a_note_is_news_once() -> None:
     notes = GraceNotes()
-    first = note("1")
+    first = note(b"1")
 
     told = [notes.pick_new([first], since_start=10 * SECOND) for _ in range(2)]
 
@@ -27,7 +27,7 @@ def test_a_note_is_news_once() -> None:
 
 def test_a_note_of_another_queue_is_another_one() -> None:
     notes = GraceNotes()
-    both = [note("1"), note("1", queue="parcels")]
+    both = [note(b"1"), note(b"1", queue="parcels")]
 
     told = notes.pick_new(both, since_start=10 * SECOND)
 
@@ -38,7 +38,7 @@ def test_a_note_of_another_queue_is_another_one() -> None:
 def test_of_the_notes_found_first_only_those_since_the_start_are_news(
     age: float, *, is_told: bool
 ) -> None:
-    told = GraceNotes().pick_new([note("1", age=age)], since_start=5 * SECOND)
+    told = GraceNotes().pick_new([note(b"1", age=age)], since_start=5 * SECOND)
 
     assert bool(told) is is_told
 
@@ -46,9 +46,9 @@ def test_of_the_notes_found_first_only_those_since_the_start_are_news(
 def test_what_was_found_first_and_is_older_than_the_pool_is_never_told() -> None:
     notes = GraceNotes()
 
-    notes.pick_new([note("1", age=6)], since_start=5 * SECOND)
+    notes.pick_new([note(b"1", age=6)], since_start=5 * SECOND)
 
-    assert notes.pick_new([note("1", age=11)], since_start=60 * SECOND) == []
+    assert notes.pick_new([note(b"1", age=11)], since_start=60 * SECOND) == []
 
 
 def test_a_later_note_is_news_however_old_it_looks() -> None:
@@ -57,12 +57,12 @@ def test_a_later_note_is_news_however_old_it_looks() -> None:
     notes.pick_new([], since_start=SECOND)
 
     # A process that was suspended does not count that time.
-    assert notes.pick_new([note("1", age=600)], since_start=2 * SECOND)
+    assert notes.pick_new([note(b"1", age=600)], since_start=2 * SECOND)
 
 
 def test_a_note_that_comes_back_with_a_former_master_is_not_told_again() -> None:
     notes = GraceNotes()
-    for mark in ("1", "2"):
+    for mark in (b"1", b"2"):
         notes.pick_new([note(mark)], since_start=10 * SECOND)
 
-    assert notes.pick_new([note("1")], since_start=10 * SECOND) == []
+    assert notes.pick_new([note(b"1")], since_start=10 * SECOND) == []
