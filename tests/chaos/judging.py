@@ -295,13 +295,13 @@ class Judge:
                     break
 
     def _reported_refusals(self) -> set[tuple[str, int]]:
-        """Return which jobs' results were said to be refused or unconfirmed, and by whom."""
+        """Return of which jobs it was said that their results do not count, and by whom."""
         found: set[tuple[str, int]] = set()
         for member in self._fleet.members:
             for record in _records(member):
                 if record.get("event") == "job.refused":
                     found.add((str(record["job_id"]), member.pid))
-                elif record.get("event") == "pool.unconfirmed":
+                elif record.get("event") in {"pool.unconfirmed", "pool.given_up"}:
                     job_ids: Any = record["job_ids"]
                     found.update((str(job_id), member.pid) for job_id in job_ids)
         return found
