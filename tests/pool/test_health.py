@@ -218,6 +218,7 @@ class TestPausedRedis:
         hooks: RecordingHooks,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
+        await wait_until(lambda: has_leases(running[0]))
         with running[1].paused():
             begun = time.monotonic()
             await wait_until(lambda: time.monotonic() - begun > LEASE.total_seconds())
@@ -346,6 +347,12 @@ async def test_in_a_cluster_only_the_queue_of_a_lost_shard_cannot_be_claimed_fro
     lasted = {outage.queues: outage.lasted for outage in hooks.resumptions}
     assert lasted.pop(("upper",)) > lasted.pop(("length",), timedelta())
     assert lasted == {}
+
+
+async def has_leases(running: RunningPool) -> bool:
+    """Tell whether the pool holds a lease on each of its queues: there is the last look besides."""
+    redis: Any = running.broker.connections.publisher
+    return all([await redis.zcard(f"rd:{{{queue}}}:leases") == 2 for queue in ("wait", "other")])
 
 
 def queue_of(health: PoolHealth, name: str) -> QueueHealth:
