@@ -13,7 +13,7 @@ from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.errors import BrokerAccessError
 from redispatcher_fastapi.keys import queue_prefix
 from tests.acl import ROLES
-from tests.servers import RedisServer, RedisServers
+from tests.servers import RedisServer, RedisServers, skip_or_fail
 
 QUEUES = ("first", "second")
 WORKER = [f"+{command}" for command in ROLES["worker"].commands]
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisServer]:
         with server.client() as admin:
             script = "return redis.acl_check_cmd and 1 or 0"
             if not admin.execute_command("EVAL", script, 0):
-                pytest.skip("Redis 6.2 cannot be asked")
+                skip_or_fail("this server cannot be asked for rights", lacking="rights")
         yield server
 
 

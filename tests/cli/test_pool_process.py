@@ -12,7 +12,7 @@ from redispatcher_fastapi.dispatcher import Redispatcher
 from redispatcher_fastapi.job import JobState
 from tests.cli.consumers import Echo, Endless, Failing, Held, Seeing, Stuck
 from tests.cli.programs import SERVICE, Program
-from tests.servers import RedisServer, RedisServers
+from tests.servers import RedisServer, RedisServers, skip_or_fail
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
@@ -233,7 +233,7 @@ def test_a_user_without_the_rights_of_a_pool_ends_it_with_78_before_it_tells_of_
     server = redis_servers.start()
     with server.client() as admin:
         if not admin.execute_command("EVAL", "return redis.acl_check_cmd and 1 or 0", 0):
-            pytest.skip("Redis 6.2 cannot be asked")
+            skip_or_fail("this server cannot be asked for rights", lacking="rights")
         rights = ("+@all", "-lpop", "~*", "&*")
         admin.execute_command("ACL", "SETUSER", "half", "on", "nopass", *rights)
     dsn = f"redis://half:any@127.0.0.1:{server.port}"
