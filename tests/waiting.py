@@ -9,7 +9,8 @@ from inspect import isawaitable
 
 import anyio
 
-_PATIENCE = timedelta(seconds=10)
+#: How long a busy machine may take for what is there in milliseconds otherwise.
+_PATIENCE = timedelta(seconds=30)
 _PAUSE = timedelta(milliseconds=5)
 
 
