@@ -355,6 +355,21 @@ async def test_the_history_of_a_cancelled_job_is_kept_as_long_as_its_record(
     assert 7000 < await engine.redis.ttl(f"rd:{{{QUEUE}}}:history:a") <= 7200
 
 
+async def test_an_answer_outlasts_a_process_that_redis_forgot_and_stays_if_it_comes_back(
+    engine: Engine,
+) -> None:
+    process = await engine.process()
+    await engine.publish("a")
+    delivery = await process.claim_one()
+    await engine.redis.flushall()
+    calls = f"rd:{{{QUEUE}}}:calls:{process.holder}"
+
+    assert await process.succeed(delivery) == "g"
+    assert 0 < await engine.redis.ttl(calls) <= 600
+    await process.renew()
+    assert await engine.redis.ttl(calls) == -1
+
+
 async def test_an_answer_is_remembered_for_as_long_as_its_process_has_a_lease(
     engine: Engine,
 ) -> None:
