@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.config import ConsumerConfig, RedispatcherConfig
     from redispatcher_fastapi.consumer import (
         BaseConsumer,
+        Batch,
+        BatchConsumer,
+        BatchItem,
         InvalidOptionError,
         MessageEncodingError,
         ResultDecodingError,
     )
     from redispatcher_fastapi.dispatcher import Redispatcher
     from redispatcher_fastapi.errors import (
+        BatchEndedError,
         BrokerAccessError,
         BrokerError,
         BrokerUnavailableError,
@@ -48,6 +52,10 @@ __all__ = [
     "AesGcmCipher",
     "Attempt",
     "BaseConsumer",
+    "Batch",
+    "BatchConsumer",
+    "BatchEndedError",
+    "BatchItem",
     "BodyCipher",
     "BrokerAccessError",
     "BrokerError",
@@ -104,6 +112,10 @@ _MODULES = {
     "AesGcmCipher": "sealing",
     "Attempt": "job",
     "BaseConsumer": "consumer",
+    "Batch": "consumer",
+    "BatchConsumer": "consumer",
+    "BatchEndedError": "errors",
+    "BatchItem": "consumer",
     "BodyCipher": "sealing",
     "BrokerAccessError": "errors",
     "BrokerError": "errors",

@@ -36,6 +36,10 @@ class NotRunningError(RedispatcherError, RuntimeError):
     """Raised when a dispatcher, publisher or pool is used outside its lifespan."""
 
 
+class BatchEndedError(RedispatcherError, RuntimeError):
+    """Raised when something is said of an item of a batch that has ended."""
+
+
 class RequestOnlyDependencyError(RedispatcherError, TypeError):
     """Raised at start-up when a consumer depends on something only an HTTP request has."""
 

@@ -75,13 +75,32 @@ class Execution:
         Whatever the handler raises ends up in the outcome, ``SystemExit`` and a ``CancelledError``
         of its own included. Only a cancellation of this task from outside is raised.
         """
+        read = self.read(delivery)
+        if isinstance(read, Died):
+            return read
+        message, headers = read
+        try:
+            if self._is_plain:
+                result = await self.definition.consumer().process_message(message)
+            else:
+                result = await self._call(delivery, message, headers)
+        except asyncio.CancelledError as error:
+            if is_being_cancelled():
+                raise
+            return self.fail(delivery, error)
+        except BaseException as error:  # the job is what failed, not the pool
+            return self.fail(delivery, error)
+        return self.succeed(delivery, result)
+
+    def read(self, delivery: Delivery) -> tuple[Any, Any] | Died:
+        """Return the message and, where they are needed, its headers, or why there are none."""
         definition = self.definition
         if delivery.published_ms is None:
             error = AttemptError(
                 "What Redis holds for this job is not a record: it was changed by hand."
             )
             return Died("undecodable", error)
-        stored, headers = delivery.envelope, None
+        stored = delivery.envelope
         if len(stored) > self._max_message_bytes:  # not parsed, for that could take very long
             too_large = AttemptError(
                 f"The stored message has {len(stored)} bytes, more than the limit of "
@@ -95,27 +114,21 @@ class Execution:
                 )
             if definition.needs_headers:
                 envelope = definition.decoder.decode(stored)
-                message, headers = envelope.message, envelope.headers
-            else:
-                message = definition.decoder.decode_message(stored)
+                return envelope.message, envelope.headers
+            return definition.decoder.decode_message(stored), None
         except (EnvelopeError, SealError) as error:
             if self._sealing is None and is_encrypted(without_signature(stored)):
                 return Died("undecryptable", AttemptError(str(no_cipher())))
             return Died(error.reason, AttemptError(str(error)))
         except BaseException as error:  # a validator of the user's may raise anything
             return Died("invalid_message", describe_error(error))
-        try:
-            if self._is_plain:
-                result = await definition.consumer().process_message(message)
-            else:
-                result = await self._call(delivery, message, headers)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return self.fail(delivery, error)
-        except BaseException as error:  # the job is what failed, not the pool
-            return self.fail(delivery, error)
+
+    def succeed(self, delivery: Delivery, result: Any) -> Outcome:
+        """Return what becomes of a job whose work is done; its result may be one that is not kept.
+
+        It never raises itself.
+        """
+        definition = self.definition
         try:
             encoded = definition.encode_result(result)
             if self._sealing is not None:
@@ -157,15 +170,7 @@ class Execution:
         arguments: dict[str, Any] = {}
         context: JobContext | None = None
         if definition.context_parameter is not None or definition.has_around:
-            published_at = delivery.published_at
-            assert published_at is not None  # run() parks a job without
-            context = JobContext(
-                id=delivery.job_id,
-                queue=delivery.queue,
-                attempt=delivery.attempt,
-                headers=headers,
-                published_at=published_at,
-            )
+            context = make_context(delivery, headers)
         if definition.headers_parameter is not None:
             arguments[definition.headers_parameter] = headers
         if definition.context_parameter is not None:
@@ -177,13 +182,17 @@ class Execution:
             body = partial(
                 self._process_with_dependencies, self._dependencies, consumer, message, arguments
             )
-        if definition.timeout is None:
-            return await self._surround(consumer, body, context)
-        seconds = definition.timeout.total_seconds()
+        return await self._in_time(partial(self._surround, consumer, body, context))
+
+    async def _in_time(self, run: Callable[[], Awaitable[Any]]) -> Any:
+        timeout = self.definition.timeout
+        if timeout is None:
+            return await run()
+        seconds = timeout.total_seconds()
         scope = asyncio.timeout(seconds)
         try:
             async with scope:
-                return await self._surround(consumer, body, context)
+                return await run()
         except TimeoutError as error:
             if scope.expired():
                 raise JobTimeoutError(f"It ran longer than {seconds:g} s (TIMEOUT).") from error
@@ -217,3 +226,22 @@ class Execution:
             abandon_on_cancel=True,
             limiter=self._threads,
         )
+
+
+def make_context(delivery: Delivery, headers: Any) -> JobContext:
+    """Return what a run may know about itself; its delivery is one that could be read."""
+    published_at = delivery.published_at
+    assert published_at is not None  # a job without is parked
+    return JobContext(
+        id=delivery.job_id,
+        queue=delivery.queue,
+        attempt=delivery.attempt,
+        headers=headers,
+        published_at=published_at,
+    )
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody else asks the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and bool(task.cancelling())

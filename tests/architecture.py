@@ -18,7 +18,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"message", "job", "sealing"}),
     frozenset({"broker"}),
     frozenset({"consumer", "config"}),
-    frozenset({"publisher", "execution", "hooks", "injection", "logs", "describing"}),
+    frozenset(
+        {
+            *("publisher", "execution", "batch_execution", "hooks"),
+            *("injection", "logs", "describing"),
+        }
+    ),
     frozenset({"pool"}),
     frozenset({"dispatcher", "inspector", "testing"}),
     frozenset({"cli", "__main__"}),

@@ -19,8 +19,9 @@ from redispatcher_fastapi.errors import ConsumerDefinitionError
 from redispatcher_fastapi.job import Job, JobContext
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
+    from redispatcher_fastapi.consumer.batch import BatchItem
     from redispatcher_fastapi.sealing import Sealing
 
 MessageT = TypeVar("MessageT")
@@ -45,6 +46,15 @@ class ConsumesSync(Protocol[MessageT_contra, ResultT_co]):
     def process_message(self) -> Callable[Concatenate[MessageT_contra, ...], ResultT_co]: ...
 
 
+class ConsumesBatch(Protocol[MessageT_contra, ResultT_co]):
+    """The same, read off the items that a ``process_batch`` takes."""
+
+    @property
+    def process_batch(
+        self,
+    ) -> Callable[Concatenate[Sequence[BatchItem[MessageT_contra, ResultT_co]], ...], object]: ...
+
+
 class AsyncRedisClient(CommandClient, Protocol):
     """Any client of ``redis.asyncio``; by ``aclose``, type checkers tell it from a blocking one."""
 
@@ -65,6 +75,8 @@ class BaseConsumer:
     TIMEOUT: ClassVar[timedelta | None] = None
     #: How long what ``process_message`` returned is kept for ``Job.result()``.
     RESULT_TTL: ClassVar[timedelta] = timedelta(hours=1)
+    #: The name of the method that does the work.
+    __redispatcher_method__: ClassVar[str] = "process_message"
 
     class Message(BaseModel):
         """What is published; every consumer declares its own."""
@@ -112,6 +124,19 @@ class BaseConsumer:
     @classmethod
     async def publish(
         cls: type[ConsumesSync[MessageT, ResultT]],
+        message: MessageT,
+        redis_client: AsyncRedisClient,
+        *,
+        id: str | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        headers: BaseModel | Mapping[str, Any] | None = None,
+        sealing: Sealing | None = None,
+    ) -> Job[ResultT]: ...
+    @overload
+    @classmethod
+    async def publish(
+        cls: type[ConsumesBatch[MessageT, ResultT]],
         message: MessageT,
         redis_client: AsyncRedisClient,
         *,

@@ -1,24 +1,26 @@
-"""Decides what each parameter of ``process_message`` is given, by its annotation or its name."""
+"""Decides what each parameter of a handler is given, by its annotation or its name."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from dataclasses import dataclass
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
+from redispatcher_fastapi.consumer.batch_items import ITEM_NAMES, is_of_items, read_item_types
 from redispatcher_fastapi.errors import ConsumerDefinitionError
 from redispatcher_fastapi.job import JobContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import BaseModel
 
     from redispatcher_fastapi.consumer.base import BaseConsumer
 
 _HEADERS_NAME = "headers"
+_NO_NAMES: Mapping[str, Any] = MappingProxyType({})
 _CONTEXT_IN_TEXT = re.compile(rf"(\w+\.)*{JobContext.__name__}")
 
 # Since Python 3.11, Any is a class.
@@ -33,8 +35,8 @@ class Binding:
     headers: str | None
     context: str | None
     dependencies: tuple[str, ...]
-    #: The return annotation, still a string where it could not be evaluated.
-    returns: Any
+    #: The annotation of the result, still a string where it could not be evaluated.
+    result: Any
 
 
 def bind(
@@ -44,7 +46,7 @@ def bind(
     headers_type: type[BaseModel],
     root: type[BaseConsumer],
 ) -> Binding:
-    """Return the binding of a consumer's ``process_message``.
+    """Return the binding of the method of a consumer that does the work.
 
     Raises:
         ConsumerDefinitionError: there is a parameter that nothing can be given to.
@@ -53,14 +55,35 @@ def bind(
     return binder.bind()
 
 
-def evaluate(annotation: Any, consumer: type[Any], function: Callable[..., Any]) -> Any:
-    """Return what a string annotation means, or the string where a name is not there (yet)."""
+def evaluate_result(annotation: Any, consumer: type[BaseConsumer]) -> Any:
+    """Return the type of the results that an annotation tells of, or the string that it still is.
+
+    It is a return annotation, and for a batch consumer that of the items.
+    """
+    function = getattr(consumer, consumer.__redispatcher_method__)
+    if not is_of_items(consumer):
+        return evaluate(annotation, consumer, function)
+    items = evaluate(annotation, consumer, function, ITEM_NAMES)
+    types = read_item_types(items)
+    return items if types is None else types.result
+
+
+def evaluate(
+    annotation: Any,
+    consumer: type[Any],
+    function: Callable[..., Any],
+    names: Mapping[str, Any] = _NO_NAMES,
+) -> Any:
+    """Return what a string annotation means, or the string where a name is not there (yet).
+
+    ``names`` are known even where the module of the function has them for type checkers only.
+    """
     if not isinstance(annotation, str):
         return annotation
     namespace = {
         name: value for base in reversed(consumer.__mro__) for name, value in vars(base).items()
     }
-    known = getattr(inspect.unwrap(function), "__globals__", {})
+    known = {**names, **getattr(inspect.unwrap(function), "__globals__", {})}
     try:
         return eval(annotation, known, namespace)  # as inspect.signature does
     except Exception:  # an annotation may be any expression; then its text decides
@@ -79,10 +102,12 @@ class _Binder:
         self._message_type = message_type
         self._headers_type = headers_type
         self._root = root
-        self._where = f"{consumer.__qualname__}.process_message"
+        self._method = consumer.__redispatcher_method__
+        self._where = f"{consumer.__qualname__}.{self._method}"
+        self._is_batch = is_of_items(consumer)
 
     def bind(self) -> Binding:
-        function = self._consumer.process_message
+        function = getattr(self._consumer, self._method)
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError) as error:
@@ -90,7 +115,13 @@ class _Binder:
                 f"{self._where} has no signature that can be read."
             ) from error
         parameters = [*signature.parameters.values()][1:]  # the first is self
-        message = self._message(parameters)
+        message = self._first(parameters)
+        if self._is_batch:
+            result = self._items(message)
+            self._refuse_return(self._evaluate(signature.return_annotation))
+        else:
+            self._check_message(message)
+            result = self._evaluate(signature.return_annotation)
         found: dict[str, list[str]] = {"headers": [], "context": [], "dependency": []}
         for parameter in parameters[1:]:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -100,8 +131,13 @@ class _Binder:
                 continue
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 raise ConsumerDefinitionError(
-                    f"{self._where}: only the message can be positional-only; move the '/' before "
+                    f"{self._where}: only the first can be positional-only; move the '/' before "
                     f"{parameter.name!r}."
+                )
+            if self._is_batch and role != "dependency":
+                raise ConsumerDefinitionError(
+                    f"{self._where}: {parameter.name!r} would be the {role} of a single message: "
+                    f"take it from each item, as in `item.{role}`."
                 )
             found[role].append(parameter.name)
         for role in ("headers", "context"):
@@ -111,32 +147,64 @@ class _Binder:
                     "leave one out."
                 )
         return Binding(
-            message=message,
+            message=message.name,
             headers=next(iter(found["headers"]), None),
             context=next(iter(found["context"]), None),
             dependencies=tuple(found["dependency"]),
-            returns=self._evaluate(signature.return_annotation),
+            result=result,
         )
 
     def _evaluate(self, annotation: Any) -> Any:
-        return evaluate(annotation, self._consumer, self._consumer.process_message)
+        names = ITEM_NAMES if self._is_batch else _NO_NAMES
+        return evaluate(annotation, self._consumer, getattr(self._consumer, self._method), names)
 
-    def _message(self, parameters: Sequence[inspect.Parameter]) -> str:
+    def _first(self, parameters: Sequence[inspect.Parameter]) -> inspect.Parameter:
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        if not parameters or parameters[0].kind not in positional:
+        if parameters and parameters[0].kind in positional:
+            return parameters[0]
+        first, shown = (
+            ("items", "items: Sequence[BatchItem[Message]]")
+            if self._is_batch
+            else ("message", "message: Message")
+        )
+        raise ConsumerDefinitionError(
+            f"{self._where} must take the {first} as its first parameter after self: "
+            f"`{self._method}(self, {shown}, ...)`."
+        )
+
+    def _items(self, parameter: inspect.Parameter) -> Any:
+        """Return the type of the results, if the parameter says what it is given."""
+        annotation = self._evaluate(parameter.annotation)
+        if annotation is parameter.empty or isinstance(annotation, str):
+            return annotation
+        types = read_item_types(annotation)
+        if types is None:
             raise ConsumerDefinitionError(
-                f"{self._where} must take the message as its first parameter after self: "
-                "`process_message(self, message: Message, ...)`."
+                f"{self._where} is given a sequence of items: annotate {parameter.name!r} with "
+                "`Sequence[BatchItem[Message]]`, or with the type of the results as in "
+                "`Sequence[BatchItem[Message, str]]`."
             )
-        parameter = parameters[0]
-        for kind in _types_in(self._evaluate(parameter.annotation)):
+        self._refuse_others(types.message, parameter.name, "`Sequence[BatchItem[Message]]`")
+        return types.result
+
+    def _refuse_return(self, annotation: Any) -> None:
+        if annotation not in (*_SAYING_NOTHING, None) and not isinstance(annotation, str):
+            raise ConsumerDefinitionError(
+                f"{self._where} must return None, as each item has a result of its own: "
+                "`item.succeed(result)`."
+            )
+
+    def _check_message(self, parameter: inspect.Parameter) -> None:
+        annotation = self._evaluate(parameter.annotation)
+        self._refuse_others(annotation, parameter.name, "`Message`")
+
+    def _refuse_others(self, annotation: Any, name: str, right: str) -> None:
+        for kind in _types_in(annotation):
             if not _is_accepted(kind, self._message_type):
                 raise ConsumerDefinitionError(
                     f"{self._where} takes {kind.__qualname__} as its message, but the consumer's "
-                    f"Message is {self._message_type.__qualname__}: annotate {parameter.name!r} "
-                    "with `Message`."
+                    f"Message is {self._message_type.__qualname__}: annotate {name!r} with {right}."
                 )
-        return parameter.name
 
     def _role(self, parameter: inspect.Parameter) -> str | None:
         annotation = self._evaluate(parameter.annotation)

@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Any, cast, get_origin
 from pydantic import BaseModel
 
 from redispatcher_fastapi.backoff import RetryPolicy
+from redispatcher_fastapi.consumer.batch import Batch
+from redispatcher_fastapi.consumer.batch_items import is_of_items
 from redispatcher_fastapi.errors import ConsumerDefinitionError
 from redispatcher_fastapi.keys import InvalidNameError, check_queue_name
 
 if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.base import BaseConsumer
+
+
+_METHODS = {
+    "process_message": "process_message(self, message: Message) -> ...",
+    "process_batch": "process_batch(self, items: Sequence[BatchItem[Message]]) -> None",
+}
 
 
 def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) -> None:
@@ -90,7 +98,7 @@ def check_owns_queue(consumer: type[BaseConsumer], parent: type[BaseConsumer] | 
     """Refuse jobs that the consumer whose queue it is would take for its own."""
     if parent is None or "QUEUE" in vars(consumer) or consumer.QUEUE != parent.QUEUE:
         return
-    for name in ("Message", "process_message"):
+    for name in ("Message", consumer.__redispatcher_method__):
         if find_function(consumer, name) is not find_function(parent, name):
             raise ConsumerDefinitionError(
                 f"{consumer.__qualname__} inherits the QUEUE {consumer.QUEUE!r} of "
@@ -99,21 +107,19 @@ def check_owns_queue(consumer: type[BaseConsumer], parent: type[BaseConsumer] | 
             )
 
 
-def check_process_message(consumer: type[BaseConsumer], root: type[BaseConsumer]) -> bool:
-    """Return whether ``process_message`` is asynchronous."""
-    where = f"{consumer.__qualname__}.process_message"
-    method: Any = inspect.getattr_static(consumer, "process_message")
-    if method is find_function(root, "process_message"):
+def check_method(consumer: type[BaseConsumer]) -> bool:
+    """Return whether the method that does the work is asynchronous."""
+    name = consumer.__redispatcher_method__
+    shown = f"`async def {_METHODS[name]}`"
+    where = f"{consumer.__qualname__}.{name}"
+    method: Any = inspect.getattr_static(consumer, name)
+    if method is find_function(_root_of(consumer), name):
         raise ConsumerDefinitionError(
-            f"{consumer.__qualname__} has a QUEUE but no process_message: add "
-            "`async def process_message(self, message: Message) -> ...`."
+            f"{consumer.__qualname__} has a QUEUE but no {name}: add {shown}."
         )
     if isinstance(method, (staticmethod, classmethod)) or not inspect.isroutine(method):
         kind = cast("object", method).__class__.__name__
-        raise ConsumerDefinitionError(
-            f"{where} must be a plain method, not a {kind}: "
-            "`async def process_message(self, message: Message) -> ...`."
-        )
+        raise ConsumerDefinitionError(f"{where} must be a plain method, not a {kind}: {shown}.")
     function = inspect.unwrap(method)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConsumerDefinitionError(
@@ -137,12 +143,59 @@ def check_constructor(consumer: type[BaseConsumer]) -> None:
 
 def check_returns(consumer: type[BaseConsumer], annotation: Any, *, is_async: bool) -> None:
     """Refuse a synchronous ``process_message`` that returns what nobody would await."""
+    if is_of_items(consumer):
+        return
     origin = get_origin(annotation) or annotation
     if not is_async and isinstance(origin, type) and issubclass(origin, Awaitable):
         raise ConsumerDefinitionError(
             f"{consumer.__qualname__}.process_message is declared to return an awaitable: make it "
             "`async def` with the type of the result."
         )
+
+
+def check_batch(consumer: type[BaseConsumer]) -> Batch | None:
+    """Return how the batches of a consumer are made up, ``None`` for one without any."""
+    name, batch = consumer.__qualname__, getattr(consumer, "BATCH", None)
+    if not is_of_items(consumer):
+        if isinstance(batch, Batch):
+            raise ConsumerDefinitionError(
+                f"{name} has a BATCH, but takes one message at a time: let it inherit from "
+                "BatchConsumer and have a process_batch."
+            )
+        return None
+    root = _root_of(consumer)
+    if not isinstance(batch, Batch):
+        raise ConsumerDefinitionError(
+            f"{name}.BATCH must be a Batch, as in BATCH = Batch(size=100, "
+            "linger=timedelta(seconds=1))."
+        )
+    if find_function(consumer, "process_message") is not find_function(root, "process_message"):
+        raise ConsumerDefinitionError(
+            f"{name} takes batches, so its process_message would never be called: leave it out, or "
+            "inherit from BaseConsumer and leave out the BATCH."
+        )
+    if find_function(consumer, "around") is not find_function(root, "around"):
+        raise ConsumerDefinitionError(
+            f"{name} takes batches, so its around, which wraps a single job, would never be "
+            "called: override `async def around_batch(self, run, items)` instead."
+        )
+    if not inspect.iscoroutinefunction(inspect.getattr_static(consumer, "around_batch")):
+        raise ConsumerDefinitionError(
+            f"{name}.around_batch must be `async def around_batch(self, run, items)` and await "
+            "run()."
+        )
+    return batch
+
+
+def has_own_around(consumer: type[BaseConsumer]) -> bool:
+    """Whether something is done before and after each run."""
+    name = "around_batch" if is_of_items(consumer) else "around"
+    return find_function(consumer, name) is not find_function(_root_of(consumer), name)
+
+
+def _root_of(consumer: type[BaseConsumer]) -> type[BaseConsumer]:
+    """Return the library's own class that a consumer inherits from."""
+    return next(base for base in consumer.__mro__ if "__redispatcher_method__" in vars(base))
 
 
 def find_function(consumer: type[BaseConsumer], attribute: str) -> Any:

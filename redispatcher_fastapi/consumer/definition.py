@@ -11,12 +11,14 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from redispatcher_fastapi.consumer.binding import bind
 from redispatcher_fastapi.consumer.checks import (
+    check_batch,
     check_constructor,
     check_is_complete,
+    check_method,
     check_owns_queue,
-    check_process_message,
     check_returns,
     find_function,
+    has_own_around,
     read_model,
     read_queue,
 )
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.backoff import RetryPolicy
     from redispatcher_fastapi.consumer.base import BaseConsumer
+    from redispatcher_fastapi.consumer.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,11 @@ class ConsumerDefinition:
     queue: str
     message_type: type[BaseModel]
     headers_type: type[BaseModel]
+    #: The name of the method that does the work, and whether it is asynchronous.
+    method: str
     is_async: bool
+    #: How the batches are made up; ``None`` for a consumer of single messages.
+    batch: Batch | None
     retry: RetryPolicy
     timeout: timedelta | None
     result_ttl: timedelta
@@ -144,11 +151,12 @@ def define(
         )
     headers_type = read_model(consumer, "Headers", root)
     check_is_complete(consumer)
-    is_async = check_process_message(consumer, root)
+    batch = check_batch(consumer)
+    is_async = check_method(consumer)
     binding = bind(consumer, message_type=message_type, headers_type=headers_type, root=root)
-    check_returns(consumer, binding.returns, is_async=is_async)
+    check_returns(consumer, binding.result, is_async=is_async)
     check_constructor(consumer)
-    has_around = consumer.around is not root.around
+    has_around = has_own_around(consumer)
     has_hook = find_function(consumer, "headers") is not find_function(root, "headers")
     definition = ConsumerDefinition(
         consumer=consumer,
@@ -156,7 +164,9 @@ def define(
         queue=queue,
         message_type=message_type,
         headers_type=headers_type,
+        method=consumer.__redispatcher_method__,
         is_async=is_async,
+        batch=batch,
         retry=consumer.RETRY,
         timeout=consumer.TIMEOUT,
         result_ttl=consumer.RESULT_TTL,
@@ -166,9 +176,10 @@ def define(
         context_parameter=binding.context,
         dependency_parameters=binding.dependencies,
         needs_headers=has_around
+        or batch is not None
         or headers_type is not root.Headers
         or (binding.headers or binding.context) is not None,
-        _results=ResultCodec(consumer, binding.returns),
+        _results=ResultCodec(consumer, binding.result),
         _make_headers=consumer.headers if has_hook else None,
     )
     for model in (message_type, headers_type):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from redispatcher_fastapi.consumer.binding import evaluate
+from redispatcher_fastapi.consumer.binding import evaluate_result
 from redispatcher_fastapi.consumer.encoding import describe_problem
 from redispatcher_fastapi.consumer.round_trip import (
     ALL_MARKS,
@@ -42,7 +42,7 @@ class ResultCodec:
 
     def __init__(self, consumer: type[BaseConsumer], annotation: Any) -> None:
         self._consumer = consumer
-        self._where = f"{consumer.__qualname__}.process_message"
+        self._where = f"{consumer.__qualname__}.{consumer.__redispatcher_method__}"
         self._annotation = annotation
         self._loss_marks: tuple[bytes, ...] = ALL_MARKS
         #: Whether it is declared to return ``None`` and nothing else.
@@ -99,7 +99,7 @@ class ResultCodec:
         annotation = self._annotation
         if isinstance(annotation, str):
             # Defined after the class, or imported for type checkers only.
-            annotation = evaluate(annotation, self._consumer, self._consumer.process_message)
+            annotation = evaluate_result(annotation, self._consumer)
         if isinstance(annotation, str):
             return None
         if annotation is inspect.Signature.empty:

@@ -78,7 +78,7 @@ class Injector:
             name: value for base in reversed(consumer.__mro__) for name, value in vars(base).items()
         }
         return Compiler({**self.app_overrides, **self._overrides}, self._check_connection).compile(
-            consumer.process_message,
+            getattr(consumer, definition.method),
             parameters=definition.dependency_parameters,
             namespace=namespace,
             label=definition.name,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from redispatcher_fastapi.broker.types import MessageSender
 from redispatcher_fastapi.consumer import (
     Consumes,
+    ConsumesBatch,
     ConsumesSync,
     definition_of,
     prepare,
@@ -23,8 +24,10 @@ from redispatcher_fastapi.sealing import Sealing
 
 M = TypeVar("M")
 R = TypeVar("R")
-C = TypeVar("C", bound="ConsumesSync[Never, object]")
-C_co = TypeVar("C_co", bound="ConsumesSync[Never, object]", covariant=True)
+C = TypeVar("C", bound="ConsumesSync[Never, object] | ConsumesBatch[Never, object]")
+C_co = TypeVar(
+    "C_co", bound="ConsumesSync[Never, object] | ConsumesBatch[Never, object]", covariant=True
+)
 
 
 @final
@@ -71,6 +74,16 @@ class Publisher(Generic[C_co]):
     @overload
     async def publish(
         self: "Publisher[ConsumesSync[M, R]]",
+        message: M,
+        *,
+        id: str | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        headers: BaseModel | Mapping[str, Any] | None = None,
+    ) -> Job[R]: ...
+    @overload
+    async def publish(
+        self: "Publisher[ConsumesBatch[M, R]]",
         message: M,
         *,
         id: str | None = None,
@@ -142,6 +155,15 @@ class Publisher(Generic[C_co]):
         at: datetime | None = None,
         headers: BaseModel | Mapping[str, Any] | None = None,
     ) -> list[Job[R]]: ...
+    @overload
+    async def publish_many(
+        self: "Publisher[ConsumesBatch[M, R]]",
+        messages: Iterable[M],
+        *,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        headers: BaseModel | Mapping[str, Any] | None = None,
+    ) -> list[Job[R]]: ...
     async def publish_many(
         self,
         messages: Iterable[Any],
@@ -194,6 +216,8 @@ class Publisher(Generic[C_co]):
     def job(self: "Publisher[Consumes[M, R]]", id: str) -> Job[R]: ...
     @overload
     def job(self: "Publisher[ConsumesSync[M, R]]", id: str) -> Job[R]: ...
+    @overload
+    def job(self: "Publisher[ConsumesBatch[M, R]]", id: str) -> Job[R]: ...
     def job(self, id: str) -> Job[Any]:
         """Return the handle on a job that was published before, here or elsewhere.
 

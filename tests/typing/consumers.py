@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import Depends
 from pydantic import Field
 
-from redispatcher_fastapi import BaseConsumer, JobContext, Publisher
+from redispatcher_fastapi import (
+    BaseConsumer,
+    Batch,
+    BatchConsumer,
+    BatchItem,
+    JobContext,
+    Publisher,
+)
 
 
 class Session:
@@ -102,3 +110,41 @@ class Index(BaseConsumer):
 
     async def process_message(self, message: Message) -> bool:
         return message.event.kind == "created"
+
+
+class Enrich(BatchConsumer):
+    """Takes batches, with a result for each of their items."""
+
+    QUEUE = "enrich"
+    BATCH = Batch(size=10)
+
+    class Message(BatchConsumer.Message):
+        path: str
+
+    async def process_batch(
+        self,
+        items: Sequence[BatchItem[Message, int]],
+        session: Annotated[Session, Depends(get_session)],
+    ) -> None:
+        for item in items:
+            item.succeed(len(item.message.path + session.name))
+
+
+class Store(BatchConsumer):
+    """Synchronous, without results."""
+
+    QUEUE = "store"
+    BATCH = Batch(size=10)
+
+    class Message(BatchConsumer.Message):
+        row: int
+
+    def process_batch(self, items: Sequence[BatchItem[Message]]) -> None:
+        for item in items:
+            item.succeed()
+
+
+class StoreElsewhere(Store):
+    """Inherits ``process_batch`` and ``Message`` as they are."""
+
+    QUEUE = "store-elsewhere"

@@ -10,9 +10,11 @@ from redis.asyncio import Redis
 
 from redispatcher_fastapi import (
     BaseConsumer,
+    BatchItem,
     ConsumerConfig,
     Inspector,
     Job,
+    JobContext,
     JobState,
     Publisher,
     Redispatcher,
@@ -20,12 +22,15 @@ from redispatcher_fastapi import (
 )
 from tests.typing.consumers import (
     Created,
+    Enrich,
     Index,
     Inherited,
     Nightly,
     Report,
     Resize,
     SendEmail,
+    Store,
+    StoreElsewhere,
 )
 
 app = FastAPI()
@@ -86,6 +91,35 @@ async def from_the_dispatcher() -> None:
     assert_type(dispatcher.inspector, Inspector)
     job = await dispatcher.publisher(Resize).publish(Resize.Message(path="p"))
     assert_type(job, Job[int])
+
+
+async def batches(
+    enrich: Publisher[Enrich], store: Publisher[Store], elsewhere: Publisher[StoreElsewhere]
+) -> None:
+    assert_type(await enrich.publish(Enrich.Message(path="p"), id="chosen"), Job[int])
+    assert_type(await enrich.publish_many([Enrich.Message(path="p")]), list[Job[int]])
+    assert_type(enrich.job("id"), Job[int])
+    assert_type(await store.publish(Store.Message(row=1)), Job[None])
+    assert_type(await elsewhere.publish(Store.Message(row=1)), Job[None])
+    assert_type(dispatcher.publisher(Enrich), Publisher[Enrich])
+
+
+async def batches_without_a_dispatcher(client: Redis) -> None:
+    assert_type(await Enrich.publish(Enrich.Message(path="p"), client), Job[int])
+    assert_type(await Store.publish(Store.Message(row=1), client), Job[None])
+
+
+def items(enriched: BatchItem[Enrich.Message, int], stored: BatchItem[Store.Message]) -> None:
+    assert_type(enriched.message, Enrich.Message)
+    assert_type(enriched.attempt, int)
+    assert_type(enriched.context, JobContext)
+    enriched.succeed(1)
+    enriched.fail(ValueError("no"))
+    enriched.retry()
+    enriched.retry(timedelta(seconds=1), reason="busy")
+    enriched.snooze(timedelta(seconds=1))
+    enriched.reject("no")
+    stored.succeed()
 
 
 ConsumerT = TypeVar("ConsumerT", bound=BaseConsumer)

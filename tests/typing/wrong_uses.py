@@ -11,8 +11,16 @@ from redis import Redis as BlockingRedis
 from redis import RedisCluster as BlockingRedisCluster
 from redis.asyncio import Redis
 
-from redispatcher_fastapi import BaseConsumer, ConsumerConfig, Job, Publisher, RedispatcherConfig
-from tests.typing.consumers import Report, Resize, SendEmail
+from redispatcher_fastapi import (
+    BaseConsumer,
+    Batch,
+    BatchItem,
+    ConsumerConfig,
+    Job,
+    Publisher,
+    RedispatcherConfig,
+)
+from tests.typing.consumers import Enrich, Report, Resize, SendEmail, Store
 
 
 async def messages(publisher: Publisher[Resize], client: Redis) -> None:
@@ -29,6 +37,31 @@ async def messages(publisher: Publisher[Resize], client: Redis) -> None:
     await Resize.publish(Resize.Message(path="p"))  # refused
     await Resize.publish(Resize.Message(path="p"), BlockingRedis())  # refused
     await Resize.publish(Resize.Message(path="p"), BlockingRedisCluster())  # refused
+
+
+async def batches(enrich: Publisher[Enrich], client: Redis) -> None:
+    await enrich.publish(SendEmail.Message(address="a"))  # refused
+    await enrich.publish([Enrich.Message(path="p")])  # refused
+    await enrich.publish_many(Enrich.Message(path="p"))  # refused
+    await enrich.publish_many([SendEmail.Message(address="a")])  # refused
+    await Enrich.publish(SendEmail.Message(address="a"), client)  # refused
+    text: Job[str] = await enrich.publish(Enrich.Message(path="p"))  # refused
+    await text.result()
+
+
+def items(enriched: BatchItem[Enrich.Message, int], stored: BatchItem[Store.Message]) -> None:
+    enriched.succeed("text")  # refused
+    enriched.succeed()  # refused
+    stored.succeed(1)  # refused
+    enriched.fail("text")  # refused
+    enriched.retry(1)  # refused
+    enriched.snooze()  # refused
+    enriched.message.row.bit_count()  # refused
+
+
+def batch_options() -> None:
+    Batch()  # refused
+    Batch(size=1, linger=5)  # refused
 
 
 async def options(publisher: Publisher[Resize]) -> None:

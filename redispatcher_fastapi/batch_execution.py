@@ -1,0 +1,132 @@
+"""Runs the deliveries of one batch together, and each of them to an outcome of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from anyio.to_thread import run_sync
+
+from redispatcher_fastapi.broker.types import Died
+from redispatcher_fastapi.consumer import BatchConsumer, BatchItem, ItemSucceeded, Verdicts
+from redispatcher_fastapi.execution import Execution, is_being_cancelled, make_context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redispatcher_fastapi.broker.types import Delivery, Outcome
+
+    Item = BatchItem[Any, Any]
+    Members = Sequence[tuple[Delivery, Item]]
+
+
+class BatchExecution(Execution):
+    """How the batches of one consumer are run; made once, used for every batch."""
+
+    async def run_batch(self, deliveries: Sequence[Delivery], outcomes: dict[int, Outcome]) -> None:
+        """Put into ``outcomes`` what becomes of each job, by the sequence of its delivery.
+
+        A message that cannot be read ends its own job alone. What the handler raises becomes of
+        those jobs of which it said nothing. Only a cancellation of this task from outside is
+        raised; a job that is not in ``outcomes`` then is undecided.
+        """
+        verdicts = Verdicts()
+        members = self._read_all(deliveries, verdicts, outcomes)
+        if not members:
+            return
+        error: BaseException | None = None
+        try:
+            await self._in_time(partial(self._call_batch, [item for _, item in members], verdicts))
+        except asyncio.CancelledError as raised:
+            if is_being_cancelled():
+                self._decide(members, verdicts, outcomes, is_whole=False)
+                raise
+            error = raised
+        except BaseException as raised:  # the jobs are what failed, not the pool
+            error = raised
+        self._decide(members, verdicts, outcomes, is_whole=error is None)
+        for delivery, _ in members:
+            if delivery.sequence not in outcomes:
+                outcomes[delivery.sequence] = (
+                    self.succeed(delivery, None) if error is None else self.fail(delivery, error)
+                )
+
+    def _read_all(
+        self, deliveries: Sequence[Delivery], verdicts: Verdicts, outcomes: dict[int, Outcome]
+    ) -> Members:
+        members: list[tuple[Delivery, Item]] = []
+        for delivery in deliveries:
+            read = self.read(delivery)
+            if isinstance(read, Died):
+                outcomes[delivery.sequence] = read
+            else:
+                message, headers = read
+                item = BatchItem(message, make_context(delivery, headers), verdicts)
+                members.append((delivery, item))
+        return members
+
+    def _decide(
+        self,
+        members: Members,
+        verdicts: Verdicts,
+        outcomes: dict[int, Outcome],
+        *,
+        is_whole: bool,
+    ) -> None:
+        """Put into ``outcomes`` what the handler said, from now on too late to say more.
+
+        Where something went wrong after it had returned, such as a commit, no success stands.
+        """
+        verdicts.is_over = True
+        for delivery, item in members:
+            match verdicts.said.get(item.id):
+                case None:
+                    pass
+                case ItemSucceeded(result=result):
+                    if is_whole or not verdicts.has_returned:
+                        outcomes[delivery.sequence] = self.succeed(delivery, result)
+                case error:
+                    outcomes[delivery.sequence] = self.fail(delivery, error)
+
+    async def _call_batch(self, items: Sequence[Item], verdicts: Verdicts) -> None:
+        consumer = self.definition.consumer()
+        assert isinstance(consumer, BatchConsumer)  # or it would have an Execution
+        body = partial(self._process_batch, consumer, items, verdicts)
+        if self.definition.has_around:
+            await consumer.around_batch(body, items)
+        else:
+            await body()
+
+    async def _process_batch(
+        self, consumer: BatchConsumer, items: Sequence[Item], verdicts: Verdicts
+    ) -> None:
+        if self._dependencies is None:
+            await self._process_items(consumer, items, verdicts, {})
+            return
+        # Closed before the jobs are settled: a commit that fails is a batch that failed.
+        async with self._dependencies.open() as provided:
+            await self._process_items(consumer, items, verdicts, provided)
+
+    async def _process_items(
+        self,
+        consumer: BatchConsumer,
+        items: Sequence[Item],
+        verdicts: Verdicts,
+        arguments: dict[str, Any],
+    ) -> None:
+        if self.definition.is_async:
+            returned = await consumer.process_batch(items, **arguments)
+        else:
+            returned = await run_sync(
+                partial(consumer.process_batch, items, **arguments),
+                abandon_on_cancel=True,
+                limiter=self._threads,
+            )
+        if returned is not None:
+            raise TypeError(
+                f"{self.definition.name}.process_batch returned a value of type "
+                f"{type(returned).__qualname__}: let it return nothing, and give each item its "
+                "result with item.succeed(result)."
+            )
+        verdicts.has_returned = True
