@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         JobExpiredError,
         JobFailedError,
         MessageTooLargeError,
+        MiddlewareError,
         NotReplicatedError,
         NotRunningError,
         PublishError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.inspector import Inspector, JobPage
     from redispatcher_fastapi.job import Attempt, Job, JobContext, JobRecord, JobState
     from redispatcher_fastapi.keys import InvalidNameError
+    from redispatcher_fastapi.middleware import CallNext, Middleware, Publication, Run
     from redispatcher_fastapi.pool import ConsumerPool, PoolHealth, PoolState, QueueHealth
     from redispatcher_fastapi.publisher import Publisher
     from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
@@ -60,6 +62,7 @@ __all__ = [
     "BrokerAccessError",
     "BrokerError",
     "BrokerUnavailableError",
+    "CallNext",
     "ConfigurationError",
     "ConsumerConfig",
     "ConsumerDefinitionError",
@@ -81,11 +84,14 @@ __all__ = [
     "LoggingHooks",
     "MessageEncodingError",
     "MessageTooLargeError",
+    "Middleware",
+    "MiddlewareError",
     "NotReplicatedError",
     "NotRunningError",
     "PoolHealth",
     "PoolHooks",
     "PoolState",
+    "Publication",
     "PublishError",
     "PublishUncertainError",
     "Publisher",
@@ -99,6 +105,7 @@ __all__ = [
     "ResultDecodingError",
     "Retry",
     "RetryPolicy",
+    "Run",
     "SealError",
     "Sealing",
     "SigningKeys",
@@ -120,6 +127,7 @@ _MODULES = {
     "BrokerAccessError": "errors",
     "BrokerError": "errors",
     "BrokerUnavailableError": "errors",
+    "CallNext": "middleware",
     "ConfigurationError": "errors",
     "ConsumerConfig": "config",
     "ConsumerDefinitionError": "errors",
@@ -141,11 +149,14 @@ _MODULES = {
     "LoggingHooks": "hooks",
     "MessageEncodingError": "consumer",
     "MessageTooLargeError": "errors",
+    "Middleware": "middleware",
+    "MiddlewareError": "errors",
     "NotReplicatedError": "errors",
     "NotRunningError": "errors",
     "PoolHealth": "pool",
     "PoolHooks": "hooks",
     "PoolState": "pool",
+    "Publication": "middleware",
     "PublishError": "errors",
     "PublishUncertainError": "errors",
     "Publisher": "publisher",
@@ -159,6 +170,7 @@ _MODULES = {
     "ResultDecodingError": "consumer",
     "Retry": "backoff",
     "RetryPolicy": "backoff",
+    "Run": "middleware",
     "SealError": "errors",
     "Sealing": "sealing",
     "SigningKeys": "sealing",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAX_TEXT = 2048
+_MAX_NOTES = 512
 _MAX_FRAMES = 40
 _LONGEST_ID = 128
 _MAX_CAUSES = 5
@@ -42,15 +43,25 @@ def describe_error(error: BaseException) -> AttemptError:
 def describe_text(error: BaseException) -> str:
     """Return the type and the message of an exception on one line."""
     name = type(error).__qualname__
+    notes = _notes(error)
     if isinstance(error, ValidationError):
-        return f"{name}: {summarize_problems(error)}"[:_MAX_TEXT]
+        return on_one_line(f"{name}: {summarize_problems(error)}"[:_MAX_TEXT] + notes)
     if isinstance(error, _HOLDING_PAYLOAD):
-        return name
+        return name + notes
     try:
         text = str(error)
     except Exception:  # an exception whose text cannot be made is still an exception
         text = "(its text could not be made)"
-    return on_one_line(f"{name}: {text}"[:_MAX_TEXT]) if text else name
+    return on_one_line((f"{name}: {text}"[:_MAX_TEXT] if text else name) + notes)
+
+
+def _notes(error: BaseException) -> str:
+    """Return what was added to an exception on its way, such as who raised it."""
+    notes: object = getattr(error, "__notes__", None)
+    if not isinstance(notes, list):
+        return ""
+    texts = [note for note in cast("list[object]", notes) if isinstance(note, str)]
+    return f" ({'; '.join(texts)})"[:_MAX_NOTES] if texts else ""
 
 
 def log_exception(

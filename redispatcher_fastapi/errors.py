@@ -104,6 +104,10 @@ class WrongMessageError(PublishError, TypeError):
     """Raised when what is published is not exactly the consumer's own ``Message``."""
 
 
+class MiddlewareError(PublishError, RuntimeError):
+    """Raised when a middleware returned although nothing was published, and raised nothing."""
+
+
 class SealError(RedispatcherError, ValueError):
     """Raised by ``Job.result()`` when the stored result was not sealed for this job by a known key.
 

@@ -16,16 +16,18 @@ from redispatcher_fastapi.describing import describe_error
 from redispatcher_fastapi.errors import RequestOnlyDependencyError, SealError
 from redispatcher_fastapi.job import JobContext
 from redispatcher_fastapi.message import EnvelopeError
+from redispatcher_fastapi.middleware import Run, around_runs, run_through
 from redispatcher_fastapi.sealing import is_encrypted, no_cipher, without_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from anyio import CapacityLimiter
 
     from redispatcher_fastapi.broker.types import Delivery, Outcome
     from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition
+    from redispatcher_fastapi.middleware import Middleware
     from redispatcher_fastapi.sealing import Sealing
 
 
@@ -51,6 +53,7 @@ class Execution:
         sealing: Sealing | None = None,
         dependencies: Dependencies | None = None,
         threads: CapacityLimiter | None = None,
+        middleware: Sequence[Middleware] = (),
         random: Callable[[], float] = random,
     ) -> None:
         self.definition = definition
@@ -60,12 +63,14 @@ class Execution:
         self._dependencies = dependencies
         self._threads = threads
         self._random = random
+        self._middleware = around_runs(middleware)
+        self._needs_headers = definition.needs_headers or bool(self._middleware)
         #: Whether a run is nothing but a call with the message.
         self._is_plain = (
             definition.is_async
             and definition.timeout is None
             and dependencies is None
-            and not definition.needs_headers
+            and not self._needs_headers
         )
         self._succeeded = Succeeded(None, definition.result_ttl)
 
@@ -83,7 +88,7 @@ class Execution:
             if self._is_plain:
                 result = await self.definition.consumer().process_message(message)
             else:
-                result = await self._call(delivery, message, headers)
+                result = await self._call_through(delivery, message, headers)
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
@@ -112,7 +117,7 @@ class Execution:
                 stored = self._sealing.open_message(
                     stored, queue=delivery.queue, job_id=delivery.job_id
                 )
-            if definition.needs_headers:
+            if self._needs_headers:
                 envelope = definition.decoder.decode(stored)
                 return envelope.message, envelope.headers
             return definition.decoder.decode_message(stored), None
@@ -164,13 +169,23 @@ class Execution:
             return Died("failed", describe_error(error))
         return Retried(delay, describe_error(error))
 
-    async def _call(self, delivery: Delivery, message: Any, headers: Any) -> Any:
+    async def _call_through(self, delivery: Delivery, message: Any, headers: Any) -> Any:
+        definition = self.definition
+        context: JobContext | None = None
+        if self._middleware or definition.context_parameter is not None or definition.has_around:
+            context = make_context(delivery, headers)
+            if self._middleware:
+                return await run_through(
+                    self._middleware,
+                    Run(definition.consumer, message, context),
+                    partial(self._call, message, headers, context),
+                )
+        return await self._call(message, headers, context)
+
+    async def _call(self, message: Any, headers: Any, context: JobContext | None) -> Any:
         definition = self.definition
         consumer = definition.consumer()
         arguments: dict[str, Any] = {}
-        context: JobContext | None = None
-        if definition.context_parameter is not None or definition.has_around:
-            context = make_context(delivery, headers)
         if definition.headers_parameter is not None:
             arguments[definition.headers_parameter] = headers
         if definition.context_parameter is not None:

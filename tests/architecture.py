@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("publisher", "execution", "batch_execution", "hooks"),
-            *("injection", "logs", "describing"),
+            *("middleware", "injection", "logs", "describing"),
         }
     ),
     frozenset({"pool"}),

@@ -102,6 +102,7 @@ async def _run(target: Target, options: PoolOptions, signals: StopSignals, *, ve
             queues=options.queues or None,
             injector=injector,
             hooks=None if dispatcher is None else dispatcher.hooks,
+            middleware=() if dispatcher is None else dispatcher.middleware,
         )
         if dispatcher is not None:
             dispatcher.adopt_pool(pool)

@@ -23,6 +23,7 @@ from redispatcher_fastapi.consumer.checks import (
     read_queue,
 )
 from redispatcher_fastapi.consumer.encoding import (
+    as_mapping,
     encode_headers,
     encode_model,
     has_generated_fields,
@@ -90,13 +91,32 @@ class ConsumerDefinition:
             WrongMessageError: it is not exactly the consumer's ``Message``.
             MessageEncodingError: message or headers have no JSON that could be read back.
         """
-        if type(message) is not self.message_type:
-            raise self._wrong_message(message)
+        self.check(message)
         body = encode_model(message, "message", self.name, self._loss_marks)
         if headers is None and not self._has_own_headers:
             return encode_envelope(body)
         made = None if self._make_headers is None else self._make_headers()
         return encode_envelope(body, encode_headers(self.headers_type, made, headers, self.name))
+
+    def check(self, message: Any) -> None:
+        """Refuse what is not exactly the consumer's ``Message``.
+
+        Raises:
+            WrongMessageError: it is something else.
+        """
+        if type(message) is not self.message_type:
+            raise self._wrong_message(message)
+
+    def list_headers(self, headers: BaseModel | Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the headers that a caller gave as a mapping that means the same.
+
+        Raises:
+            MessageEncodingError: they are neither a model nor a mapping.
+        """
+        if isinstance(headers, self.headers_type) and self._make_headers is None:
+            # With what it generated itself, which would be generated anew.
+            return headers.model_dump(by_alias=True, round_trip=True)
+        return dict(as_mapping(headers, self.name))
 
     def encode_result(self, value: Any) -> bytes | None:
         """Return the JSON to keep of what ``process_message`` returned; ``None`` for nothing.

@@ -55,7 +55,7 @@ def encode_headers(
     if type(only) is headers_type:
         headers: Any = only
     else:
-        merged = {**_as_mapping(made, consumer), **_as_mapping(given, consumer)}
+        merged = {**as_mapping(made, consumer), **as_mapping(given, consumer)}
         try:
             headers = headers_type.model_validate(merged)
         except ValidationError as error:
@@ -91,7 +91,12 @@ def _refuse_loss(plain: Any, written: bytes, what: str) -> None:
     )
 
 
-def _as_mapping(headers: Any, consumer: str) -> Mapping[str, Any]:
+def as_mapping(headers: Any, consumer: str) -> Mapping[str, Any]:
+    """Return headers by the names under which they are published; of a model, those that were set.
+
+    Raises:
+        MessageEncodingError: they are neither a model nor a mapping.
+    """
     match headers:
         case None:
             return {}

@@ -24,16 +24,19 @@ from redispatcher_fastapi.dispatcher.supervision import supervised_pool, watched
 from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.inspector import Inspector
+from redispatcher_fastapi.middleware import check_middleware
 from redispatcher_fastapi.pool import ConsumerPool, PoolHealth
 from redispatcher_fastapi.publisher import STATE_KEY, C, Publisher, Publishers, not_running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
     from fastapi import FastAPI
 
+    from redispatcher_fastapi.broker.types import MessageSender
     from redispatcher_fastapi.config import RedispatcherConfig
     from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.middleware import Middleware
 
 #: What a pool may take beyond its grace period, to hand back what it could not finish.
 _STOP_MARGIN = timedelta(seconds=12)
@@ -66,14 +69,21 @@ class Redispatcher:
         *,
         run_pool: bool = False,
         hooks: PoolHooks | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         """``hooks`` are called by its pool, in the application or in ``redispatcher pool``.
 
         Without them the pool logs; derive yours from ``LoggingHooks`` to keep the log.
+        ``middleware`` goes around every publish of its publishers and every run of its pool, the
+        first of the list outermost.
+
+        Raises:
+            ConfigurationError: something in ``middleware`` is none.
         """
         self.config = config
         self.run_pool = run_pool
         self.hooks = hooks
+        self.middleware = check_middleware(middleware)
         #: Carries the lifespan and no routes.
         self.router = APIRouter(lifespan=self.lifespan)
         # Without a loop: the stand-in, which serves every loop that has no lifespan of its own.
@@ -142,9 +152,7 @@ class Redispatcher:
                 connections = await stack.enter_async_context(Connections(self.config.dsn))
                 broker = Broker(connections, self.config.engine_settings())
             sender = await stack.enter_async_context(Sender(broker))
-            publishers = Publishers(
-                sender, max_message_bytes=self.config.max_message_bytes, sealing=self.config.sealing
-            )
+            publishers = self._publishers(sender)
             if app is not None:
                 self._attach(app)
                 stack.callback(self._detach, app)
@@ -186,11 +194,8 @@ class Redispatcher:
         sender = DirectSender(
             broker.connections.publisher, settings=broker.settings, clock=broker.clock, store=broker
         )
-        publishers = Publishers(
-            sender, max_message_bytes=self.config.max_message_bytes, sealing=self.config.sealing
-        )
         self._stand_in = broker
-        self._running[None, app] = _Running(publishers, Inspector(broker))
+        self._running[None, app] = _Running(self._publishers(sender), Inspector(broker))
         try:
             if app is not None:
                 self._attach(app)
@@ -206,6 +211,14 @@ class Redispatcher:
         """The event loops in which a lifespan runs now, and for which application."""
         return [(loop, app) for loop, app in [*self._running] if loop is not None]
 
+    def _publishers(self, sender: MessageSender) -> Publishers:
+        return Publishers(
+            sender,
+            max_message_bytes=self.config.max_message_bytes,
+            sealing=self.config.sealing,
+            middleware=self.middleware,
+        )
+
     def _pool(
         self, broker: Broker, injector: Injector
     ) -> AbstractAsyncContextManager[Callable[[], ConsumerPool]]:
@@ -213,7 +226,13 @@ class Redispatcher:
             # A mistake ends the start-up, and not each start of the pool.
             injector.plan(definition_of(consumer.consumer_class))
         return supervised_pool(
-            lambda: ConsumerPool(self.config, injector=injector, broker=broker, hooks=self.hooks),
+            lambda: ConsumerPool(
+                self.config,
+                injector=injector,
+                broker=broker,
+                hooks=self.hooks,
+                middleware=self.middleware,
+            ),
             stop_within=self.config.grace_period + _STOP_MARGIN,
         )
 

@@ -26,6 +26,7 @@ from redispatcher_fastapi.errors import (
 from redispatcher_fastapi.execution import Execution
 from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.injection import Injector
+from redispatcher_fastapi.middleware import check_middleware
 from redispatcher_fastapi.pool.contact import Contact
 from redispatcher_fastapi.pool.health import PoolHealth, PoolState, QueueHealth
 from redispatcher_fastapi.pool.lanes import Lane
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.config import RedispatcherConfig
     from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.middleware import Middleware
 
 logger = logging.getLogger("redispatcher.pool")
 
@@ -58,18 +60,20 @@ class ConsumerPool:
         injector: Injector | None = None,
         broker: Broker | None = None,
         hooks: PoolHooks | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         """Check everything that can be checked before connecting.
 
         Raises:
-            ConfigurationError: a queue in ``queues`` has no consumer, or there are no consumers at
-            all.
+            ConfigurationError: a queue in ``queues`` has no consumer, there are no consumers at
+                all, or something in ``middleware`` is none.
             RequestOnlyDependencyError: a consumer depends on something only a request has.
         """
         self._config = config
         self._broker = broker
         self._hooks = hooks or LoggingHooks()
         self._injector = injector
+        self._middleware = check_middleware(middleware)
         slots = {definition_of(each.consumer_class): each.count for each in config.consumers}
         known = {definition.queue for definition in slots}
         for queue in queues or ():
@@ -228,7 +232,10 @@ class ConsumerPool:
         """Return what resolves dependencies without an app: consumers can still publish."""
         sender = await stack.enter_async_context(Sender(broker))
         publishers = Publishers(
-            sender, max_message_bytes=self._config.max_message_bytes, sealing=self._config.sealing
+            sender,
+            max_message_bytes=self._config.max_message_bytes,
+            sealing=self._config.sealing,
+            middleware=self._middleware,
         )
         return Injector(None, {STATE_KEY: publishers})
 
@@ -242,6 +249,7 @@ class ConsumerPool:
                     sealing=self._config.sealing,
                     dependencies=injector.plan(definition),
                     threads=CapacityLimiter(count),
+                    middleware=self._middleware,
                 ),
                 count,
             )

@@ -2,13 +2,13 @@
 # No `from __future__ import annotations` here: FastAPI reads the annotations of __init__ where
 # somebody depends on Publisher alone, and is to find out what is wrong with that.
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Never, TypeVar, final, overload
 
 from pydantic import BaseModel
 
-from redispatcher_fastapi.broker.types import MessageSender
+from redispatcher_fastapi.broker.types import MessageSender, Submission
 from redispatcher_fastapi.consumer import (
     Consumes,
     ConsumesBatch,
@@ -19,6 +19,12 @@ from redispatcher_fastapi.consumer import (
 )
 from redispatcher_fastapi.job import Job
 from redispatcher_fastapi.keys import check_job_id
+from redispatcher_fastapi.middleware import (
+    Middleware,
+    Publication,
+    around_publishes,
+    publish_through,
+)
 from redispatcher_fastapi.publisher.alias import PublisherAlias, RefusesDepends
 from redispatcher_fastapi.sealing import Sealing
 
@@ -38,7 +44,14 @@ class Publisher(Generic[C_co]):
     It can be used by any number of tasks at once.
     """
 
-    __slots__ = ("_definition", "_max_message_bytes", "_sealing", "_sender", "consumer")
+    __slots__ = (
+        "_definition",
+        "_max_message_bytes",
+        "_middleware",
+        "_sealing",
+        "_sender",
+        "consumer",
+    )
 
     def __init__(
         self,
@@ -47,12 +60,14 @@ class Publisher(Generic[C_co]):
         *,
         max_message_bytes: int,
         sealing: Sealing | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self._definition = definition_of(consumer)
         self.consumer = consumer
         self._sender = sender
         self._max_message_bytes = max_message_bytes
         self._sealing = sealing
+        self._middleware = around_publishes(middleware)
 
     if not TYPE_CHECKING:
 
@@ -115,6 +130,9 @@ class Publisher(Generic[C_co]):
             MessageTooLargeError: the encoded message is larger than ``max_message_bytes``.
             WrongMessageError: the message is not exactly the consumer's ``Message``.
         """
+        if self._middleware:
+            options = {"id": id, "delay": delay, "at": at}
+            return (await self._publish_through((message,), headers, options))[0]
         definition = self._definition
         submission = prepare(
             definition,
@@ -185,32 +203,12 @@ class Publisher(Generic[C_co]):
             MessageTooLargeError: an encoded message is larger than ``max_message_bytes``.
             WrongMessageError: a message is not exactly the consumer's ``Message``.
         """
-        definition = self._definition
-        submissions = [
-            prepare(
-                definition,
-                message,
-                id=None,
-                delay=delay,
-                at=at,
-                headers=headers,
-                max_message_bytes=self._max_message_bytes,
-                sealing=self._sealing,
-            )
-            for message in messages
-        ]
-        created = await self._sender.send_many(definition.queue, submissions)
-        store = self._sender.store
-        return [
-            Job(
-                store,
-                result_reader(definition, self._sealing, submission.job_id),
-                queue=definition.queue,
-                id=submission.job_id,
-                created=is_new,
-            )
-            for submission, is_new in zip(submissions, created, strict=True)
-        ]
+        options: dict[str, Any] = {"delay": delay, "at": at}
+        if self._middleware:
+            return await self._publish_through(tuple(messages), headers, options)
+        submissions = self._prepare(messages, headers, options)
+        created = await self._sender.send_many(self._definition.queue, submissions)
+        return self._jobs(submissions, created)
 
     @overload
     def job(self: "Publisher[Consumes[M, R]]", id: str) -> Job[R]: ...
@@ -235,6 +233,67 @@ class Publisher(Generic[C_co]):
             created=False,
         )
 
+    async def _publish_through(
+        self,
+        messages: tuple[Any, ...],
+        headers: BaseModel | Mapping[str, Any] | None,
+        options: dict[str, Any],
+    ) -> list[Job[Any]]:
+        """Publish through the middleware, which sees nothing that could not be published."""
+        definition = self._definition
+        for message in messages:
+            definition.check(message)
+        publication = Publication(
+            consumer=definition.consumer,
+            queue=definition.queue,
+            messages=messages,
+            headers=definition.list_headers(headers),
+            **options,
+        )
+        prepared: list[Submission] = []
+
+        async def publish() -> list[Job[Any]]:
+            if not prepared:  # or it is called again, and the ids have to be the same
+                prepared.extend(self._prepare(messages, publication.headers or None, options))
+            if len(prepared) == 1:
+                created = [await self._sender.send(definition.queue, prepared[0])]
+            else:
+                created = await self._sender.send_many(definition.queue, prepared)
+            return self._jobs(prepared, created)
+
+        return await publish_through(self._middleware, publication, publish)
+
+    def _prepare(
+        self,
+        messages: Iterable[Any],
+        headers: BaseModel | Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> list[Submission]:
+        return [
+            prepare(
+                self._definition,
+                message,
+                headers=headers,
+                max_message_bytes=self._max_message_bytes,
+                sealing=self._sealing,
+                **options,
+            )
+            for message in messages
+        ]
+
+    def _jobs(self, submissions: Sequence[Submission], created: Sequence[bool]) -> list[Job[Any]]:
+        definition, store = self._definition, self._sender.store
+        return [
+            Job(
+                store,
+                result_reader(definition, self._sealing, submission.job_id),
+                queue=definition.queue,
+                id=submission.job_id,
+                created=is_new,
+            )
+            for submission, is_new in zip(submissions, created, strict=True)
+        ]
+
     def __repr__(self) -> str:
         return f"Publisher[{self._definition.name}]"
 
@@ -243,11 +302,17 @@ class Publishers:
     """The publishers of one sender, made when they are first asked for."""
 
     def __init__(
-        self, sender: MessageSender, *, max_message_bytes: int, sealing: Sealing | None = None
+        self,
+        sender: MessageSender,
+        *,
+        max_message_bytes: int,
+        sealing: Sealing | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self._sender = sender
         self._max_message_bytes = max_message_bytes
         self._sealing = sealing
+        self._middleware = middleware
         self._made: dict[type[Any], Publisher[Any]] = {}
 
     def publisher(self, consumer: type[C], /) -> Publisher[C]:
@@ -259,6 +324,7 @@ class Publishers:
                 self._sender,
                 max_message_bytes=self._max_message_bytes,
                 sealing=self._sealing,
+                middleware=self._middleware,
             )
             self._made[consumer] = made
         return made

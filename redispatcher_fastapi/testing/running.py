@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.execution import Dependencies
     from redispatcher_fastapi.injection import Injector
+    from redispatcher_fastapi.middleware import Middleware
     from redispatcher_fastapi.testing.clock import FakeClock
     from redispatcher_fastapi.testing.memory import MemoryBroker, Publication
     from redispatcher_fastapi.testing.report import JobRun
@@ -37,6 +38,7 @@ class WatchedExecution(Execution):
         definition: ConsumerDefinition,
         config: RedispatcherConfig,
         dependencies: Dependencies | None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         super().__init__(
             definition,
@@ -44,6 +46,7 @@ class WatchedExecution(Execution):
             max_result_bytes=config.max_result_bytes,
             sealing=config.sealing,
             dependencies=dependencies,
+            middleware=middleware,
             random=lambda: 1.0,
         )
         self.raised: list[BaseException] = []
@@ -54,7 +57,10 @@ class WatchedExecution(Execution):
 
 
 def make_execution(
-    definition: ConsumerDefinition, injector: Injector, config: RedispatcherConfig
+    definition: ConsumerDefinition,
+    injector: Injector,
+    config: RedispatcherConfig,
+    middleware: Sequence[Middleware],
 ) -> WatchedExecution:
     """Return how the jobs of a consumer are run; a random delay is always its longest.
 
@@ -69,7 +75,7 @@ def make_execution(
         raise RequestOnlyDependencyError(
             f"{error} In a test, give the tester the app: RedispatcherTester(dispatcher, app)."
         ) from error
-    return WatchedExecution(definition, config, dependencies)
+    return WatchedExecution(definition, config, dependencies, middleware)
 
 
 class Schedule:
@@ -121,9 +127,11 @@ class Runner:
         injector: Injector,
         schedule: Schedule,
         config: RedispatcherConfig,
+        middleware: Sequence[Middleware],
     ) -> None:
         self._broker = broker
         self._config = config
+        self._middleware = middleware
         self._clock = clock
         self._worker = WorkerBroker(broker.connections, broker.settings, clock)
         self._definitions = {definition.queue: definition for definition in definitions}
@@ -191,7 +199,7 @@ class Runner:
         definition = self._definitions[delivery.queue]
         outcome: Outcome = Released()
         try:
-            execution = make_execution(definition, self._injector, self._config)
+            execution = make_execution(definition, self._injector, self._config, self._middleware)
             outcome = await execution.run(delivery)
         finally:
             is_settled = await self._settle(delivery, outcome)

@@ -106,7 +106,9 @@ class Work:
             published_ms=to_milliseconds(self._clock.now()),
             attempt=attempt,
         )
-        execution = make_execution(definition, self._injector(overrides), self._config)
+        execution = make_execution(
+            definition, self._injector(overrides), self._config, self._dispatcher.middleware
+        )
         outcome = await execution.run(delivery)
         read_result = result_reader(definition, self._config.sealing, delivery.job_id)
         return read_result, outcome, execution.raised
@@ -185,6 +187,7 @@ class Work:
             injector,
             self._schedule,
             self._config,
+            self._dispatcher.middleware,
         )
 
     def _injector(self, overrides: Overrides | None) -> Injector:
