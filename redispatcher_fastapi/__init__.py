@@ -45,7 +45,13 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.inspector import Inspector, JobPage
     from redispatcher_fastapi.job import Attempt, Job, JobContext, JobRecord, JobState
     from redispatcher_fastapi.keys import InvalidNameError
-    from redispatcher_fastapi.middleware import CallNext, Middleware, Publication, Run
+    from redispatcher_fastapi.middleware import (
+        BatchRun,
+        CallNext,
+        Middleware,
+        Publication,
+        Run,
+    )
     from redispatcher_fastapi.pool import ConsumerPool, PoolHealth, PoolState, QueueHealth
     from redispatcher_fastapi.publisher import Publisher
     from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
@@ -58,6 +64,7 @@ __all__ = [
     "BatchConsumer",
     "BatchEndedError",
     "BatchItem",
+    "BatchRun",
     "BodyCipher",
     "BrokerAccessError",
     "BrokerError",
@@ -123,6 +130,7 @@ _MODULES = {
     "BatchConsumer": "consumer",
     "BatchEndedError": "errors",
     "BatchItem": "consumer",
+    "BatchRun": "middleware",
     "BodyCipher": "sealing",
     "BrokerAccessError": "errors",
     "BrokerError": "errors",

@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 from redispatcher_fastapi.broker.types import Died
 from redispatcher_fastapi.consumer import BatchConsumer, BatchItem, ItemSucceeded, Verdicts
 from redispatcher_fastapi.execution import Execution, is_being_cancelled, make_context
+from redispatcher_fastapi.middleware import BatchRun, around_batches, run_batch_through
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 class BatchExecution(Execution):
     """How the batches of one consumer are run; made once, used for every batch."""
+
+    _around = staticmethod(around_batches)
 
     async def run_batch(self, deliveries: Sequence[Delivery], outcomes: dict[int, Outcome]) -> None:
         """Put into ``outcomes`` what becomes of each job, by the sequence of its delivery.
@@ -37,7 +40,12 @@ class BatchExecution(Execution):
             return
         error: BaseException | None = None
         try:
-            await self._in_time(partial(self._call_batch, [item for _, item in members], verdicts))
+            items = [item for _, item in members]
+            await run_batch_through(
+                self._middleware,
+                BatchRun(self.definition.consumer, items),
+                partial(self._in_time, partial(self._call_batch, items, verdicts)),
+            )
         except asyncio.CancelledError as raised:
             if is_being_cancelled():
                 self._decide(members, verdicts, outcomes, is_whole=False)

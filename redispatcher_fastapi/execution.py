@@ -44,6 +44,8 @@ class JobTimeoutError(TimeoutError):
 class Execution:
     """How the jobs of one consumer are run; made once, used for every delivery."""
 
+    _around = staticmethod(around_runs)
+
     def __init__(
         self,
         definition: ConsumerDefinition,
@@ -63,7 +65,7 @@ class Execution:
         self._dependencies = dependencies
         self._threads = threads
         self._random = random
-        self._middleware = around_runs(middleware)
+        self._middleware = self._around(middleware)
         self._needs_headers = definition.needs_headers or bool(self._middleware)
         #: Whether a run is nothing but a call with the message.
         self._is_plain = (

@@ -14,13 +14,14 @@ from typing_extensions import TypeVar
 from redispatcher_fastapi.errors import ConfigurationError, MiddlewareError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from redispatcher_fastapi.consumer import BaseConsumer
+    from redispatcher_fastapi.consumer import BaseConsumer, BatchItem
     from redispatcher_fastapi.job import Job, JobContext
 
 T = TypeVar("T")
+SubjectT = TypeVar("SubjectT")
 T_co = TypeVar("T_co", covariant=True, default=Any)
 
 
@@ -65,8 +66,16 @@ class Run:
         return cast("Mapping[str, Any]", headers)
 
 
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """One batch of a ``BatchConsumer``; each item has its own headers in ``item.context``."""
+
+    consumer: type[BaseConsumer]
+    items: Sequence[BatchItem[Any, Any]]
+
+
 class Middleware:
-    """Goes around every publish and every run; override one method or both.
+    """Goes around every publish, every run and every batch; override what you need.
 
     One object serves all calls of a dispatcher or a pool, many of them at once.
     """
@@ -90,6 +99,14 @@ class Middleware:
         """
         return await call_next()
 
+    async def around_batch(self, batch: BatchRun, call_next: CallNext[None]) -> None:
+        """Go around one batch of a ``BatchConsumer``, as ``around_run`` does around a run.
+
+        What is raised becomes of each item of which the handler said nothing, or of all that it
+        had not failed if it had returned already.
+        """
+        await call_next()
+
 
 def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
     """Return the middleware of a dispatcher or a pool, the outermost first.
@@ -108,7 +125,7 @@ def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]
             raise ConfigurationError(
                 f"{type(each).__qualname__} is no middleware: derive it from Middleware."
             )
-        for method in (each.around_publish, each.around_run):
+        for method in (each.around_publish, each.around_run, each.around_batch):
             if not inspect.iscoroutinefunction(inspect.unwrap(method)):
                 raise ConfigurationError(
                     f"{type(each).__qualname__}.{method.__name__} must be `async def`."
@@ -124,6 +141,11 @@ def around_publishes(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]
 def around_runs(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
     """Return those that do anything around a run."""
     return tuple(each for each in middleware if _overrides(each.around_run))
+
+
+def around_batches(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
+    """Return those that do anything around a batch."""
+    return tuple(each for each in middleware if _overrides(each.around_batch))
 
 
 async def publish_through(
@@ -146,8 +168,17 @@ async def run_through(
 ) -> Any:
     """Return the result of ``call``, called through the middleware."""
     for each in reversed(middleware):
-        call = partial(_run_through_one, each, run, call)
+        call = partial(_go_through_one, each, each.around_run, run, call)
     return await call()
+
+
+async def run_batch_through(
+    middleware: tuple[Middleware, ...], batch: BatchRun, call: Callable[[], Awaitable[None]]
+) -> None:
+    """Run ``call`` through the middleware."""
+    for each in reversed(middleware):
+        call = partial(_go_through_one, each, each.around_batch, batch, call)
+    await call()
 
 
 class _Next(Generic[T]):
@@ -192,12 +223,15 @@ async def _publish_through_one(
         call_next.failure = None  # whose traceback leads back here
 
 
-async def _run_through_one(
-    middleware: Middleware, run: Run, call: Callable[[], Awaitable[Any]]
+async def _go_through_one(
+    middleware: Middleware,
+    around: Callable[[SubjectT, CallNext[Any]], Awaitable[Any]],
+    subject: SubjectT,
+    call: Callable[[], Awaitable[Any]],
 ) -> Any:
     call_next = _Next(call)
     try:
-        returned = await middleware.around_run(run, call_next)
+        returned = await around(subject, call_next)
     except Exception as error:
         _name_origin(error, middleware, call_next.failure)
         raise
@@ -215,4 +249,8 @@ def _name_origin(error: Exception, middleware: Middleware, passed_on: BaseExcept
 
 def _overrides(method: Callable[..., Any]) -> bool:
     function = getattr(method, "__func__", method)
-    return function not in (Middleware.around_publish, Middleware.around_run)
+    return function not in (
+        Middleware.around_publish,
+        Middleware.around_run,
+        Middleware.around_batch,
+    )

@@ -1,4 +1,4 @@
-"""The pages about single features: their Python blocks are modules, and a test suite that passes."""
+"""The pages about single features: their Python blocks are a test suite that passes."""
 
 from __future__ import annotations
 
