@@ -27,6 +27,27 @@ every script may reach all of them through the prefix it is given as its only ke
 ``watched``               set     ids somebody waits for; expires a minute after the last wait
 ``wake``                  list    at most one token; whoever pops it claims
 ``poke:<holder>``         list    interrupts one process's own waiting; expires after ten seconds
+``ready:high``            list    ids of high priority to run next; so it is for ``low``
+``ready:low``             list    ids of low priority to run next
+``levels``                hash    id -> ``high`` or ``low``; jobs that are not of normal priority
+``partitions``            hash    id -> key of the partition it belongs to; only jobs that have one
+``line:<level>:<key>``    list    ids of one partition and level to run next
+``lines``                 zset    key of a partition -> how many ids its lines have
+``ring``                  zset    key of a partition -> its turn; those that may be served
+``slots``                 hash    id -> mark and key of the partition in which it occupies a slot
+``used``                  hash    key of a partition -> how many of its slots are occupied
+``resting``               zset    key of a partition -> until when (ms) nothing of it starts
+``starts``                zset    id,time -> time (ms) of the last starts; only with a rate limit
+``starts:<key>``          zset    the same of one partition
+``control``               hash    ``paused``, ``limits`` and ``rest``: what an operator or a job set
+``expiries``              zset    id -> by when (ms) it must have started
+``uniques``               hash    key of a lock -> the one job that has it
+``locks``                 hash    id -> scope and key of the lock it has
+``windows``               zset    key of a lock -> until when (ms) it lasts; locks for a time
+``cancelling``            set     ids of running jobs that are to be cancelled
+``moved``                 set     level:id of entries in ready lists and lines that count no more
+``held_back``             string  a limit kept a claim from taking more: whoever ends a job wakes
+``flows``                 hash    id -> what follows the job
 ``turn``                  string  holder,sequence of who empties itself for a solo job; expires
 ``stats``                 hash    counters; permanent
 ========================  ======  ==============================================================

@@ -59,7 +59,19 @@ ROLES = {
         frozenset({scripts.COUNTS, scripts.LIST, scripts.RECORD}), frozenset({*_RUN, "info"})
     ),
     "operator": Role(
-        frozenset({scripts.COUNTS, scripts.LIST, scripts.RECORD, scripts.REDRIVE, scripts.DELETE}),
+        frozenset(
+            {
+                scripts.CANCEL,
+                scripts.COUNTS,
+                scripts.DELETE,
+                scripts.LIST,
+                scripts.PAUSE,
+                scripts.RECORD,
+                scripts.REDRIVE,
+                scripts.SET_LIMITS,
+                scripts.SET_PRIORITY,
+            }
+        ),
         frozenset({*_RUN, "info"}),
     ),
 }

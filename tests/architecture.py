@@ -30,6 +30,9 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 ROOT = "__init__"  # re-exports, so it lies above everything and nothing may import it
 
+#: The files of functions that stand before the operations in Lua.
+LUA_LIBRARIES = frozenset({"prelude", "traits", "endings", "limits", "adding"})
+
 LOWEST_WITH_FASTAPI = 4
 WEB_FRAMEWORKS = frozenset({"fastapi", "starlette"})
 REDIS_CLIENTS = frozenset({"redis", "fakeredis"})
@@ -107,13 +110,13 @@ def find_long_files(package: Path) -> list[str]:
 def find_undocumented_lua(package: Path) -> list[str]:
     """Return what the headers of the Lua operations leave out.
 
-    ``prelude.lua`` stands before every operation: it documents ``ARGV[1]`` and returns nothing.
+    The libraries stand before every operation: they document ``ARGV[1]`` and return nothing.
     """
     problems: list[str] = []
     for path in sorted(package.rglob("*.lua")):
         header, code = _split_lua(path.read_text(encoding="utf-8"))
         name = path.relative_to(package)
-        is_prelude = path.name == "prelude.lua"
+        is_prelude = path.stem in LUA_LIBRARIES
         if not header.partition("\n")[0].endswith("."):
             problems.append(f"{name}: the header does not begin with a sentence")
         required = ("KEYS",) if is_prelude else ("KEYS", "Returns", "Moves")

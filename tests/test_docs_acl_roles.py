@@ -240,7 +240,7 @@ async def test_a_role_cannot_do_what_is_another_ones(redis_servers: RedisServers
     await run_script("worker", server, RENEW, "", 30_000, "someone")
     for role in ("publisher", "monitor", "operator"):
         with pytest.raises(BrokerAccessError):
-            await run_script(role, server, CLAIM, "", "someone", 1, 0, 1)
+            await run_script(role, server, CLAIM, "", "someone", 1, 0, 1, "")
     for role in ("worker", "monitor", "operator"):
         async with publishing(dsn_of(role, server)) as dispatcher:
             with pytest.raises(PublishError):

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from redispatcher_fastapi.broker.scripts import LIBRARIES
 from redispatcher_fastapi.broker.types import Died
 from redispatcher_fastapi.job import JobState
 from redispatcher_fastapi.message import DecodeReason
@@ -16,9 +17,6 @@ from tests.leaks import DocumentedKey, read_documented_keys
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "life-of-a-job.md").read_text(encoding="utf-8")
 SCRIPTS = ROOT / "redispatcher_fastapi" / "broker" / "lua"
-
-#: Stands before every other script and is none itself.
-PRELUDE = "prelude"
 
 
 def read_table(heading: str) -> list[list[str]]:
@@ -68,7 +66,7 @@ def test_the_scripts_are_the_files_of_the_engine() -> None:
     listed = [name for cells in read_table("Who moves it") for name in sorted(names_in(cells[0]))]
 
     assert len(listed) == len(set(listed))
-    assert set(listed) == {path.stem for path in SCRIPTS.glob("*.lua")} - {PRELUDE}
+    assert set(listed) == {path.stem for path in SCRIPTS.glob("*.lua")} - set(LIBRARIES)
 
 
 def test_a_script_moves_what_its_header_says() -> None:

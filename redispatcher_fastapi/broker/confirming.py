@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.connection import Connections
     from redispatcher_fastapi.broker.scripts import CommandClient
+    from redispatcher_fastapi.broker.types import Answer
 
 # In milliseconds: shorter than the time-out of a command.
 _FIRST_WAIT = 10
@@ -27,7 +28,7 @@ _LONGEST_WAIT = 1000
 class Progress:
     """What a publish was answered, once it was, and how many replicas have it."""
 
-    answers: Sequence[bool | None] = ()
+    answers: Sequence[Answer | None] = ()
     confirmed: int = 0
 
 
@@ -68,7 +69,7 @@ class Confirmation:
         self,
         connection: CommandClient,
         queue: str,
-        answers: Sequence[bool | None],
+        answers: Sequence[Answer | None],
         progress: Progress,
     ) -> None:
         """Return once enough replicas have what ``connection`` published; it may never.

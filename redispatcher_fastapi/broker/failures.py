@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from redispatcher_fastapi.broker.types import Died, Retried
 
 if TYPE_CHECKING:
-    from redispatcher_fastapi.broker.types import Snoozed
+    from redispatcher_fastapi.broker.types import Unsuccessful
 
 _MAX_TEXT = 4096
 _MAX_TRACEBACK = 16_384
 
 
-def encode_failure(outcome: Retried | Snoozed | Died) -> str:
+def encode_failure(outcome: Unsuccessful) -> str:
     """Return the JSON that the history keeps of a failed attempt; empty when nothing failed."""
     match outcome:
         case Retried(error=error):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
 
+from redispatcher_fastapi.broker.ids import read_id
 from redispatcher_fastapi.broker.scripts import PUBLISH, as_text
+from redispatcher_fastapi.broker.types import CREATED, KNOWN, Answer, Traits
 from redispatcher_fastapi.clock import to_milliseconds
 from redispatcher_fastapi.errors import QueueFullError
 from redispatcher_fastapi.keys import queue_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from redispatcher_fastapi.broker.scripts import Argument, CommandClient
     from redispatcher_fastapi.broker.types import Submission
@@ -19,6 +23,13 @@ if TYPE_CHECKING:
 #: What one script call takes: Lua unpacks at most about 8,000 values, and a call should last under
 #: 5 ms.
 MAX_BATCH = 1000
+#: How many values ``publish.lua`` takes per job: without a time or a chosen id, with one, and with
+#: anything else that a job can ask for.
+PLAIN, TIMED, FULL = 2, 4, 10
+#: Answers that name the job which is there instead.
+CONFLICTS = frozenset("urpx")
+_ANSWERS = {"1": CREATED, "0": KNOWN, "f": None}
+_NO_TRAITS = Traits()
 
 
 async def publish(
@@ -29,25 +40,52 @@ async def publish(
     *,
     max_queue_length: int,
     room_needed: int | None = None,
-) -> list[bool | None]:
-    """Return per submission whether the job is new; ``None`` where the queue was full.
+) -> list[Answer | None]:
+    """Return per submission what became of it; ``None`` where the queue was full.
 
     With ``room_needed`` nothing is accepted unless that many jobs fit.
     """
     now = clock.now()
-    is_plain = all(map(_is_plain, submissions))
+    each = max(map(_count_values, submissions))
     arguments: list[Argument] = [
         "" if now is None else to_milliseconds(now),
         max_queue_length,
         "" if room_needed is None else room_needed,
-        2 if is_plain else 4,
+        each,
     ]
     for submission in submissions:
         arguments += (submission.job_id, submission.envelope)
-        if not is_plain:
+        if each > PLAIN:
             arguments += (_due(submission), "1" if submission.is_chosen_id else "")
-    answers = as_text(await PUBLISH.run(client, [queue_prefix(queue)], arguments))
-    return [None if answer == "f" else answer == "1" for answer in answers]
+        if each > TIMED:
+            arguments += trait_values(submission.traits or _NO_TRAITS)
+    reply = await PUBLISH.run(client, [queue_prefix(queue)], arguments)
+    letters, others = read_answers(reply)
+    found = iter(others)
+    return [
+        Answer(letter, next(found)) if letter in CONFLICTS else _ANSWERS[letter]
+        for letter in letters
+    ]
+
+
+def read_answers(reply: Any) -> tuple[str, list[str]]:
+    """Return the letters of a reply, and the jobs that are there instead of those not unique."""
+    if isinstance(reply, list):
+        letters, *others = cast("list[bytes | str]", reply)
+        return as_text(letters), [read_id(other) for other in others]
+    return as_text(reply), []
+
+
+def trait_values(traits: Traits) -> tuple[Argument, ...]:
+    """Return the last six of the ten values of a job, see ``lua/adding.lua``."""
+    return (
+        traits.level,
+        traits.partition,
+        _moment(traits.expiry),
+        traits.lock,
+        traits.lock_key,
+        traits.continuation,
+    )
 
 
 def queue_full(queue: str, limit: int) -> QueueFullError:
@@ -58,13 +96,18 @@ def queue_full(queue: str, limit: int) -> QueueFullError:
     )
 
 
-def _is_plain(submission: Submission) -> bool:
-    return submission.delay is None and submission.at is None and not submission.is_chosen_id
+def _count_values(submission: Submission) -> int:
+    if submission.traits is not None:
+        return FULL
+    is_plain = submission.delay is None and submission.at is None and not submission.is_chosen_id
+    return PLAIN if is_plain else TIMED
 
 
 def _due(submission: Submission) -> str:
-    if submission.delay is not None:
-        return f"d{to_milliseconds(submission.delay)}"
-    if submission.at is not None:
-        return f"a{to_milliseconds(submission.at)}"
-    return ""
+    return _moment(submission.at if submission.delay is None else submission.delay)
+
+
+def _moment(value: datetime | timedelta | None) -> str:
+    if value is None:
+        return ""
+    return f"{'d' if isinstance(value, timedelta) else 'a'}{to_milliseconds(value)}"

@@ -138,7 +138,7 @@ def _parse_finished(record: bytes) -> _Finished | None:
     match = _FINISHED.fullmatch(record)
     if match is None:
         return None
-    finished, run, wait, attempts, losses, reason, live = match.groups()[1:]
+    letter, finished, run, wait, attempts, losses, reason, live = match.groups()
     finished_ms = int(finished)
     started_ms = finished_ms - int(run)
     return _Finished(
@@ -147,9 +147,14 @@ def _parse_finished(record: bytes) -> _Finished | None:
         finished_ms=finished_ms,
         attempts=int(attempts) if attempts else 1,
         losses=int(losses or 0),
-        reason=reason.decode(errors="replace") if reason and live is not None else None,
+        reason=_read_reason(letter, reason),
         live=live,
     )
+
+
+def _read_reason(letter: bytes, reason: bytes | None) -> str | None:
+    """Return why a job is dead or cancelled; what a success has in its place is no reason."""
+    return reason.decode(errors="replace") if reason and letter not in b"Ss" else None
 
 
 def _split_envelope(envelope: bytes) -> tuple[bytes, Mapping[str, Any] | None]:

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
 _FOLDER = files("redispatcher_fastapi.broker") / "lua"
+#: Files of functions, in their order: each calls only what stands before it.
+LIBRARIES = ("prelude", "traits", "endings", "limits", "adding")
+_FUNCTION = re.compile(r"^(?:--.*\n)*(?=local function)", re.MULTILINE)
 #: What every script begins with, then the functions it may use: making one costs each call 0.1 us.
-_BEGINNING, *_FUNCTIONS = re.split(
-    r"^(?:--.*\n)*(?=local function)", (_FOLDER / "prelude.lua").read_text(), flags=re.MULTILINE
+_BEGINNING, *_FUNCTIONS = (
+    part
+    for number, name in enumerate(LIBRARIES)
+    for part in _FUNCTION.split((_FOLDER / f"{name}.lua").read_text())[1 if number else 0 :]
 )
 _COMMENT = re.compile(r"--.*")
 _CALL = re.compile(r"\bcall\(\s*'(\w+)'")
@@ -134,6 +139,9 @@ COUNTS = Script("counts")
 LIST = Script("list")
 WATCH = Script("watch")
 POKE = Script("poke")
+PAUSE = Script("pause")
+SET_LIMITS = Script("set_limits")
+SET_PRIORITY = Script("set_priority")
 
 
 def as_bytes(value: str | bytes) -> bytes:

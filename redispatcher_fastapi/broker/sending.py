@@ -13,7 +13,7 @@ from redispatcher_fastapi.broker.deadlines import Deadlines
 from redispatcher_fastapi.broker.publishing import MAX_BATCH, publish, queue_full
 from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.store import Store
-from redispatcher_fastapi.broker.types import EngineSettings
+from redispatcher_fastapi.broker.types import CREATED, KNOWN, EngineSettings
 from redispatcher_fastapi.clock import ServerClock
 from redispatcher_fastapi.errors import (
     BrokerAccessError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.scripts import CommandClient
-    from redispatcher_fastapi.broker.types import Submission
+    from redispatcher_fastapi.broker.types import Answer, Submission
     from redispatcher_fastapi.clock import Clock
     from redispatcher_fastapi.job import JobStore
 
@@ -74,8 +74,8 @@ class DirectSender:
             self._store = Store(self._client, self._clock)
         return self._store
 
-    async def send(self, queue: str, submission: Submission) -> bool:
-        """Publish one job; return whether it is new."""
+    async def send(self, queue: str, submission: Submission) -> Answer:
+        """Publish one job; return what became of it."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.publish_timeout.total_seconds()
         answer = (await self.send_batch(queue, [submission], deadline))[0]
@@ -83,14 +83,14 @@ class DirectSender:
             raise queue_full(queue, self._settings.max_queue_length)
         return answer
 
-    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[bool]:
-        """Publish in batches of 1,000; return for each job whether it is new.
+    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]:
+        """Publish in batches of 1,000; return what became of each job.
 
         Nothing is published when the queue has no room for all. After any other error the jobs of
         the batches before it are published.
         """
         loop = asyncio.get_running_loop()
-        answers: list[bool] = []
+        answers: list[Answer] = []
         for start in range(0, len(submissions), MAX_BATCH):
             deadline = loop.time() + self._settings.publish_timeout.total_seconds()
             batch = submissions[start : start + MAX_BATCH]
@@ -108,7 +108,7 @@ class DirectSender:
         deadline: float,
         *,
         room_needed: int | None = None,
-    ) -> list[bool | None]:
+    ) -> list[Answer | None]:
         """Publish in one call, repeated with equal arguments until the loop's time is ``deadline``.
 
         Raises:
@@ -157,7 +157,7 @@ class DirectSender:
         queue: str,
         submissions: Sequence[Submission],
         room_needed: int | None,
-    ) -> Awaitable[list[bool | None]]:
+    ) -> Awaitable[list[Answer | None]]:
         return publish(
             client,
             self._clock,
@@ -213,14 +213,14 @@ def _existing(submissions: Sequence[Submission], progress: Progress) -> tuple[st
 
 
 def _recognise_own(
-    submissions: Sequence[Submission], answers: Sequence[bool | None]
-) -> list[bool | None]:
+    submissions: Sequence[Submission], answers: Sequence[Answer | None]
+) -> list[Answer | None]:
     """Take a job for new whose id was made here: only a try that was lost can have made it known.
 
     redis-py makes such tries too, inside of a client of the caller's.
     """
     return [
-        True if answer is False and not submission.is_chosen_id else answer
+        CREATED if answer is KNOWN and not submission.is_chosen_id else answer
         for submission, answer in zip(submissions, answers, strict=True)
     ]
 
@@ -241,7 +241,7 @@ class Sender:
         )
         self._settings = broker.settings
         self._tasks = asyncio.TaskGroup()
-        self._queues: dict[str, Coalescer[Submission, bool | PublishError]] = {}
+        self._queues: dict[str, Coalescer[Submission, Answer | PublishError]] = {}
 
     @property
     def store(self) -> JobStore:
@@ -256,8 +256,8 @@ class Sender:
     async def __aexit__(self, *exception: object) -> None:
         await self._tasks.__aexit__(None, None, None)
 
-    async def send(self, queue: str, submission: Submission) -> bool:
-        """Publish one job; return whether it is new."""
+    async def send(self, queue: str, submission: Submission) -> Answer:
+        """Publish one job; return what became of it."""
         coalescer = self._queues.get(queue)
         if coalescer is None:
             coalescer = self._queues[queue] = self._coalescer(queue)
@@ -266,13 +266,13 @@ class Sender:
             raise answer
         return answer
 
-    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[bool]:
+    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]:
         """Publish in batches, see :meth:`DirectSender.send_many`."""
         return await self._direct.send_many(queue, submissions)
 
-    def _coalescer(self, queue: str) -> Coalescer[Submission, bool | PublishError]:
+    def _coalescer(self, queue: str) -> Coalescer[Submission, Answer | PublishError]:
         # Each caller is told of its own job only, with an error of its own.
-        async def flush(submissions: Sequence[Submission]) -> list[bool | PublishError]:
+        async def flush(submissions: Sequence[Submission]) -> list[Answer | PublishError]:
             full = self._settings.max_queue_length
             try:
                 answers = await self._direct.send_batch(

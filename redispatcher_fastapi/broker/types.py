@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from redispatcher_fastapi.clock import from_milliseconds
 
@@ -30,6 +30,21 @@ class EngineSettings:
     confirmed_replicas: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a message asks for besides running in its turn, as ``lua/adding.lua`` takes it.
+
+    ``lock`` is ``<scope>:<action>``; ``expiry`` a time, or a duration from now.
+    """
+
+    level: str = ""
+    partition: str = ""
+    expiry: datetime | timedelta | None = None
+    lock: str = ""
+    lock_key: str = ""
+    continuation: str | bytes = ""
+
+
 @dataclass(slots=True)
 class Submission:
     """One message on its way into a queue; at most one of ``delay`` and ``at`` is set."""
@@ -39,6 +54,26 @@ class Submission:
     delay: timedelta | None = None
     at: datetime | None = None
     is_chosen_id: bool = False
+    traits: Traits | None = None
+
+
+class Answer(NamedTuple):
+    """What became of a submission: a letter of ``publish.lua``, and the job there in its stead."""
+
+    letter: str
+    other: str | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is a new job; so is the answer true or false by itself."""
+        return self.letter == "1"
+
+    def __bool__(self) -> bool:
+        return self.letter == "1"
+
+
+CREATED = Answer("1")
+KNOWN = Answer("0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +90,8 @@ class Want:
     count: int
     first_sequence: int
     suspects: int = 1
+    #: The limits that the code of this process sets, as ``lua/limits.lua`` reads them.
+    limits: str = ""
 
 
 @dataclass(slots=True)
@@ -134,7 +171,25 @@ class Released:
     """The process gives the job back, first in line and without any charge."""
 
 
-Outcome = Succeeded | Retried | Snoozed | Died | Released
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody cancelled the job, and its handler ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """The handler ran into somebody else's limit: the job waits in line again, uncharged.
+
+    Nothing of its partition starts for ``delay``, or of its queue.
+    """
+
+    delay: timedelta
+    is_queue: bool = False
+
+
+#: How a run ended that is settled by ``fail.lua``.
+Unsuccessful = Retried | Snoozed | Died | Cancelled | Limited
+Outcome = Succeeded | Released | Unsuccessful
 
 
 @dataclass(slots=True)
@@ -149,6 +204,8 @@ class Claimed:
     deliveries: list[Delivery] = field(default_factory=list[Delivery])
     wait: timedelta | None = None
     unleased: set[str] = field(default_factory=set[str])
+    #: Jobs this process runs and somebody cancelled: queue and id.
+    cancelled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     has_solo: set[str] = field(default_factory=set[str])
 
 
@@ -164,6 +221,8 @@ class TakenBack:
     losses: int
     is_dead: bool
     is_isolated: bool = False
+    #: Somebody had cancelled it while it ran.
+    is_cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +266,11 @@ class KeptUp:
 
 
 class MessageSender(Protocol):
-    """Puts messages into queues; both methods answer whether each job was new."""
+    """Puts messages into queues; both methods answer what became of each."""
 
     @property
     def store(self) -> JobStore: ...
 
-    async def send(self, queue: str, submission: Submission) -> bool: ...
+    async def send(self, queue: str, submission: Submission) -> Answer: ...
 
-    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[bool]: ...
+    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]: ...

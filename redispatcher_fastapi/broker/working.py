@@ -24,12 +24,14 @@ from redispatcher_fastapi.broker.scripts import (
     read_hash,
 )
 from redispatcher_fastapi.broker.types import (
+    Cancelled,
     Claimed,
     Delivery,
     Died,
     Grace,
     GraceNote,
     KeptUp,
+    Limited,
     Retried,
     Snoozed,
     Succeeded,
@@ -43,14 +45,15 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.connection import Connections
     from redispatcher_fastapi.broker.scripts import Argument, BlockingClient, Script
-    from redispatcher_fastapi.broker.types import EngineSettings, Want
+    from redispatcher_fastapi.broker.types import EngineSettings, Unsuccessful, Want
     from redispatcher_fastapi.clock import Clock
 
 _TOKEN = re.compile(rb"(\d{1,18}),\d{1,18}\*?")
 _GRACE = re.compile(rb"(\d{13}),(\d{1,9}),(-?\d{1,13})")
 
-Verdict = Literal["1", "s", "g"]
-"""``1`` accepted; ``s`` stale: the lease was taken, refused; ``g`` gone: Redis lost the job."""
+Verdict = Literal["1", "c", "s", "g"]
+"""``1`` accepted; ``c`` accepted, and the job is cancelled instead of run again; ``s`` stale: the
+lease was taken, refused; ``g`` gone: Redis lost the job."""
 
 
 class WorkerBroker:
@@ -72,6 +75,7 @@ class WorkerBroker:
             to_milliseconds(settings.chosen_id_memory),
         ]
         self._finished = finished
+        self._finished_age = to_milliseconds(max(settings.finished_max_age, min_age))
         self._dead_age = to_milliseconds(settings.dead_max_age)
         self._retention: list[Argument] = [
             *finished,
@@ -85,10 +89,17 @@ class WorkerBroker:
         """Take jobs from several queues."""
         arguments: list[Argument] = []
         for want in wants:
-            arguments += (want.holder, want.count, want.suspects, want.first_sequence)
+            arguments += (
+                want.holder,
+                want.count,
+                want.suspects,
+                want.first_sequence,
+                want.limits,
+            )
         replies = await self._run(CLAIM, [want.queue for want in wants], arguments)
         claimed = Claimed()
-        for want, (status, wait, solo, jobs, faults, time) in zip(wants, replies, strict=True):
+        for want, reply in zip(wants, replies, strict=True):
+            status, wait, solo, jobs, faults, time, cancelled = reply
             if not status:
                 claimed.unleased.add(want.queue)
                 continue
@@ -97,6 +108,7 @@ class WorkerBroker:
                 claimed.wait = due if claimed.wait is None else min(claimed.wait, due)
             if solo:
                 claimed.has_solo.add(want.queue)
+            claimed.cancelled += ((want.queue, read_id(job_id)) for job_id in cancelled)
             claimed.deliveries += _deliveries(want, jobs, faults, as_text(time))
         return claimed
 
@@ -110,6 +122,7 @@ class WorkerBroker:
             want.first_sequence,
             "1" if is_empty else "",
             int(turn * 1000),
+            want.limits,
         ]
         reply = await CLAIM_SOLO.run(self._client, [queue_prefix(want.queue)], arguments)
         match int(reply[0]):
@@ -160,10 +173,16 @@ class WorkerBroker:
         queue: str,
         holder: str,
         request: int,
-        ended: Sequence[tuple[Delivery, Retried | Snoozed | Died]],
+        ended: Sequence[tuple[Delivery, Unsuccessful]],
     ) -> str:
         """End attempts that did not succeed; return one :data:`Verdict` per job."""
-        arguments: list[Argument] = [self._now(), holder, request, self._dead_age]
+        arguments: list[Argument] = [
+            self._now(),
+            holder,
+            request,
+            self._dead_age,
+            self._finished_age,
+        ]
         for delivery, outcome in ended:
             arguments += (write_id(delivery.job_id), delivery.token)
             match outcome:
@@ -173,6 +192,10 @@ class WorkerBroker:
                     arguments += ("snooze", to_milliseconds(delay), "")
                 case Died(reason=reason):
                     arguments += ("dead", 0, reason)
+                case Cancelled():
+                    arguments += ("cancel", 0, "")
+                case Limited(delay=delay, is_queue=is_queue):
+                    arguments += ("limited", to_milliseconds(delay), "queue" if is_queue else "")
             arguments.append(encode_failure(outcome))
         return as_text(await FAIL.run(self._client, [queue_prefix(queue)], arguments))
 
@@ -180,7 +203,7 @@ class WorkerBroker:
         self, queue: str, holder: str, request: int, deliveries: Sequence[Delivery]
     ) -> str:
         """Give jobs back, first in line and uncharged; return one :data:`Verdict` per job."""
-        arguments: list[Argument] = [self._now(), holder, request]
+        arguments: list[Argument] = [self._now(), holder, request, self._finished_age]
         for delivery in deliveries:
             arguments += (write_id(delivery.job_id), delivery.token)
         return as_text(await RELEASE.run(self._client, [queue_prefix(queue)], arguments))
@@ -214,7 +237,14 @@ class WorkerBroker:
                 job_id, losses, place = report[index : index + 3]
                 place = as_text(place)
                 kept.taken.append(
-                    TakenBack(queue, read_id(job_id), int(losses), place == "dead", place == "solo")
+                    TakenBack(
+                        queue,
+                        read_id(job_id),
+                        int(losses),
+                        is_dead=place == "dead",
+                        is_isolated=place == "solo",
+                        is_cancelled=place == "cancelled",
+                    )
                 )
         return kept
 

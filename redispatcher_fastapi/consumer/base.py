@@ -179,13 +179,13 @@ class BaseConsumer:
             sealing=sealing,
         )
         sender = DirectSender(redis_client)
-        created = await sender.send(definition.queue, submission)
+        answer = await sender.send(definition.queue, submission)
         return Job(
             sender.store,
             result_reader(definition, sealing, submission.job_id),
             queue=definition.queue,
-            id=submission.job_id,
-            created=created,
+            id=answer.other or submission.job_id,
+            created=answer.is_new,
         )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

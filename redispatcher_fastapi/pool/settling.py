@@ -14,7 +14,7 @@ from redispatcher_fastapi.broker.types import Died, Released, Succeeded
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from redispatcher_fastapi.broker.types import Delivery, Outcome, Retried, Snoozed
+    from redispatcher_fastapi.broker.types import Delivery, Outcome, Unsuccessful
     from redispatcher_fastapi.broker.working import WorkerBroker
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.pool.lanes import Lane
@@ -127,7 +127,7 @@ class Settler:
 
     async def _settle(self, key: Key, batch: Sequence[Ended]) -> None:
         succeeded: list[tuple[Lane, Delivery, Succeeded]] = []
-        failed: list[tuple[Lane, Delivery, Retried | Snoozed | Died]] = []
+        failed: list[tuple[Lane, Delivery, Unsuccessful]] = []
         released: list[tuple[Lane, Delivery, Released]] = []
         for lane, delivery, outcome in batch:
             match outcome:
@@ -159,7 +159,7 @@ class Settler:
         self,
         queue: str,
         holder: str,
-        ended: Sequence[tuple[Lane, Delivery, Retried | Snoozed | Died]],
+        ended: Sequence[tuple[Lane, Delivery, Unsuccessful]],
     ) -> None:
         request = self._broker.next_request()
         jobs = [(delivery, outcome) for _, delivery, outcome in ended]
@@ -187,7 +187,7 @@ class Settler:
         for (lane, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
             if lane.settle(delivery):
                 self._freed(lane)
-            if verdict != "1":
+            if verdict in "sg":
                 self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
 
 

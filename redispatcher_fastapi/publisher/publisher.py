@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Never, TypeVar, final
 
 from pydantic import BaseModel
 
-from redispatcher_fastapi.broker.types import MessageSender, Submission
+from redispatcher_fastapi.broker.types import Answer, MessageSender, Submission
 from redispatcher_fastapi.consumer import (
     Consumes,
     ConsumesBatch,
@@ -146,13 +146,13 @@ class Publisher(Generic[C_co]):
         )
         sender = self._sender
         queue = definition.queue
-        created = await sender.send(queue, submission)
+        answer = await sender.send(queue, submission)
         return Job(
             sender.store,
             result_reader(definition, self._sealing, submission.job_id),
             queue=queue,
-            id=submission.job_id,
-            created=created,
+            id=answer.other or submission.job_id,
+            created=answer.is_new,
         )
 
     @overload
@@ -207,8 +207,8 @@ class Publisher(Generic[C_co]):
         if self._middleware:
             return await self._publish_through(tuple(messages), headers, options)
         submissions = self._prepare(messages, headers, options)
-        created = await self._sender.send_many(self._definition.queue, submissions)
-        return self._jobs(submissions, created)
+        answers = await self._sender.send_many(self._definition.queue, submissions)
+        return self._jobs(submissions, answers)
 
     @overload
     def job(self: "Publisher[Consumes[M, R]]", id: str) -> Job[R]: ...
@@ -256,10 +256,10 @@ class Publisher(Generic[C_co]):
             if not prepared:  # or it is called again, and the ids have to be the same
                 prepared.extend(self._prepare(messages, publication.headers or None, options))
             if len(prepared) == 1:
-                created = [await self._sender.send(definition.queue, prepared[0])]
+                answers = [await self._sender.send(definition.queue, prepared[0])]
             else:
-                created = await self._sender.send_many(definition.queue, prepared)
-            return self._jobs(prepared, created)
+                answers = await self._sender.send_many(definition.queue, prepared)
+            return self._jobs(prepared, answers)
 
         return await publish_through(self._middleware, publication, publish)
 
@@ -281,17 +281,17 @@ class Publisher(Generic[C_co]):
             for message in messages
         ]
 
-    def _jobs(self, submissions: Sequence[Submission], created: Sequence[bool]) -> list[Job[Any]]:
+    def _jobs(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> list[Job[Any]]:
         definition, store = self._definition, self._sender.store
         return [
             Job(
                 store,
                 result_reader(definition, self._sealing, submission.job_id),
                 queue=definition.queue,
-                id=submission.job_id,
-                created=is_new,
+                id=answer.other or submission.job_id,
+                created=answer.is_new,
             )
-            for submission, is_new in zip(submissions, created, strict=True)
+            for submission, answer in zip(submissions, answers, strict=True)
         ]
 
     def __repr__(self) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
-from redispatcher_fastapi.broker.scripts import PUBLISH, as_bytes, as_text
+from redispatcher_fastapi.broker.publishing import read_answers
+from redispatcher_fastapi.broker.scripts import PUBLISH, as_bytes
 from redispatcher_fastapi.clock import from_milliseconds, to_milliseconds
 from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.job import JobState
@@ -63,7 +64,9 @@ class MemoryClient:
             reply = self._client.execute_command(*command, **options)
             if is_script and command[1] in _PUBLISH:
                 arguments = command[3 + int(command[2]) :]
-                self.publications += _read_publications(command[3], arguments, as_text(reply))
+                self.publications += _read_publications(
+                    command[3], arguments, read_answers(reply)[0]
+                )
         return reply
 
     def clear(self) -> None:

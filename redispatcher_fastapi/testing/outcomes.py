@@ -6,7 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.backoff import Retry
-from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded
+from redispatcher_fastapi.broker.types import (
+    Cancelled,
+    Died,
+    Limited,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+)
 from redispatcher_fastapi.consumer import ResultDecodingError, result_reader
 from redispatcher_fastapi.errors import JobFailedError, SealError
 from redispatcher_fastapi.message import EnvelopeError
@@ -52,6 +60,10 @@ def describe_run(
             return replace(run, outcome="snoozed", due_at=now + delay, is_put_off=True)
         case Died(reason=reason):
             return replace(run, outcome="dead", error=error_of(outcome), reason=reason)
+        case Limited(delay=delay):
+            return replace(run, outcome="limited", due_at=now + delay, is_put_off=True)
+        case Cancelled():
+            return replace(run, outcome="cancelled")
         case Released():
             return replace(run, outcome="refused")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.consumer import BaseConsumer
 
-RunOutcome = Literal["succeeded", "retried", "snoozed", "dead", "refused"]
+RunOutcome = Literal["succeeded", "retried", "snoozed", "limited", "dead", "cancelled", "refused"]
 
 
 @dataclass(frozen=True, slots=True)

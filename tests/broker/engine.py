@@ -123,13 +123,13 @@ class Engine:
         is_chosen_id: bool = False,
     ) -> bool:
         submission = Submission(job_id, ENVELOPE, delay, at, is_chosen_id)
-        return await self.sender.send(QUEUE, submission)
+        return (await self.sender.send(QUEUE, submission)).is_new
 
     async def publish_many(self, *job_ids: str, is_chosen_id: bool = False) -> list[bool]:
         submissions = [
             Submission(job_id, ENVELOPE, is_chosen_id=is_chosen_id) for job_id in job_ids
         ]
-        return await self.sender.send_many(QUEUE, submissions)
+        return [answer.is_new for answer in await self.sender.send_many(QUEUE, submissions)]
 
     async def state(self, job_id: str) -> JobState | None:
         return await self.broker.job_state(QUEUE, job_id)

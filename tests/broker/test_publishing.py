@@ -7,7 +7,14 @@ from datetime import timedelta
 import pytest
 
 from redispatcher_fastapi.broker.publishing import publish
-from redispatcher_fastapi.broker.types import AttemptError, Died, EngineSettings, Submission
+from redispatcher_fastapi.broker.types import (
+    CREATED,
+    KNOWN,
+    AttemptError,
+    Died,
+    EngineSettings,
+    Submission,
+)
 from redispatcher_fastapi.errors import QueueFullError
 from redispatcher_fastapi.job import JobState
 from tests.broker.engine import BODY, ENVELOPE, QUEUE, START, Engine
@@ -157,7 +164,7 @@ async def test_callers_who_share_a_round_trip_get_answers_of_their_own(engine: E
 
     answers = await publish(engine.redis, engine.clock, QUEUE, submissions, max_queue_length=5)
 
-    assert answers == [False, True, True, None]
+    assert answers == [KNOWN, CREATED, CREATED, None]
 
 
 async def test_a_delayed_job_waits_for_its_time(engine: Engine) -> None:

@@ -63,8 +63,8 @@ def remove_isolation() -> None:
     """Let the number of losses alone decide, whoever was to blame."""
     rewrite(
         scripts.UPKEEP,
-        "local is_dead = solo >= SOLO_LOSSES or losses >= LOSSES",
-        "local is_dead = losses >= 3",
+        "(solo >= SOLO_LOSSES or losses >= LOSSES)",
+        "losses >= 3",
     )
 
 

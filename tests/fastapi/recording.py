@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from redispatcher_fastapi.broker.types import Submission
+from redispatcher_fastapi.broker.types import CREATED, KNOWN, Answer, Submission
 from redispatcher_fastapi.consumer import BaseConsumer
 from redispatcher_fastapi.job import JobRecord, JobState
 from redispatcher_fastapi.publisher import STATE_KEY, Publishers
@@ -59,12 +59,12 @@ class RecordingSender:
         self.store = NoStore()
         self.sent: list[tuple[str, Submission]] = []
 
-    async def send(self, queue: str, submission: Submission) -> bool:
+    async def send(self, queue: str, submission: Submission) -> Answer:
         is_new = all(submission.job_id != other.job_id for _, other in self.sent)
         self.sent.append((queue, submission))
-        return is_new
+        return CREATED if is_new else KNOWN
 
-    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[bool]:
+    async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]:
         return [await self.send(queue, submission) for submission in submissions]
 
     def publishers(self, *, max_message_bytes: int = 1000) -> Publishers:

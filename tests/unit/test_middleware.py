@@ -31,6 +31,7 @@ from redispatcher_fastapi import (
     Run,
     WrongMessageError,
 )
+from redispatcher_fastapi.broker.types import Answer
 from redispatcher_fastapi.middleware import around_publishes, around_runs, check_middleware
 from tests.fastapi.recording import RecordingSender, Resize, SendEmail
 
@@ -89,7 +90,7 @@ class Failing(RecordingSender):
         self.errors = list(errors)
         self.tried: list[str] = []
 
-    async def send(self, queue: str, submission: Any) -> bool:
+    async def send(self, queue: str, submission: Any) -> Answer:
         self.tried.append(submission.job_id)
         if self.errors:
             raise self.errors.pop(0)

@@ -44,6 +44,10 @@ if #owned < count then call('HINCRBY', prefix .. 'stats', 'stale', count - #owne
 if #owned == 0 then return answer(prefix, holder, 'ack', request, text) end
 
 local faults = {}
+if has_traits(prefix) then
+  for _, id in ipairs(owned) do let_go(prefix, id) end
+  let_others_on(prefix)
+end
 if call('EXISTS', prefix .. 'faults') == 1 then
   faults = call('HMGET', prefix .. 'faults', unpack(owned))
   call('HDEL', prefix .. 'faults', unpack(owned))

@@ -5,14 +5,11 @@
 -- Returns  {scheduled, queued, running, retrying, succeeded, dead, cancelled}; of finished jobs, those still kept
 -- Moves    nothing
 
-local prefix, running = KEYS[1], 0
-for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
-  if holder ~= '' then running = running + call('HLEN', prefix .. 'held:' .. holder) end
-end
+local prefix = KEYS[1]
 return {
   call('ZCARD', prefix .. 'scheduled'),
   count_queued(prefix),
-  running,
+  count_running(prefix),
   call('ZCARD', prefix .. 'retrying'),
   call('LLEN', prefix .. 'succeeded'),
   call('ZCARD', prefix .. 'dead'),

@@ -3,24 +3,27 @@
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  holder
 -- ARGV[3]  number of this call; repeated with the same number it gives the same answer
--- ARGV[4]  how long a dead job is kept, in milliseconds
--- ARGV[5…] per job: id, token, 'retry' | 'snooze' | 'dead', delay in milliseconds, reason, '' or the attempt's error
+-- ARGV[4]  how long a dead job is kept     ARGV[5]  how long a cancelled one is, in milliseconds
+-- ARGV[6…] per job: id, token, action, delay in milliseconds, reason, '' or the attempt's error; actions: 'retry' and
+--          'snooze' after the delay, 'dead' for the reason, 'cancel', and 'limited': again at once, and its partition
+--          rests for the delay, or the queue where the job has none or that is the reason
 --
--- Returns  one character per job: '1' done, 's' stale: somebody else's now, 'g' gone: Redis lost it
--- Moves    running -> retrying | scheduled | dead
+-- Returns  one character per job: '1' done, 'c' cancelled instead of run again, as somebody asked for,
+--          's' stale: somebody else's now, 'g' gone: Redis lost it
+-- Moves    running -> retrying | scheduled | queued | dead | cancelled
 
 local prefix, holder, request = KEYS[1], ARGV[2], ARGV[3]
 local held, calls = prefix .. 'held:' .. holder, prefix .. 'calls:' .. holder
 local before = call('HMGET', calls, 'fail', 'fail:answer')
 if before[1] == request then return before[2] end
 
-expect(holder ~= '' and whole(ARGV[4], 0) and #ARGV > 4 and (#ARGV - 4) % 6 == 0, 'six values per job')
+expect(holder ~= '' and whole(ARGV[4], 0) and whole(ARGV[5], 0) and #ARGV > 5 and (#ARGV - 5) % 6 == 0, 'six values per job')
 local answers, deliveries, records = {}, {}, {}
-for index = 1, (#ARGV - 4) / 6 do
-  local id = ARGV[6 * index - 1]
-  whole(ARGV[6 * index + 2], 0)
+for index = 1, (#ARGV - 5) / 6 do
+  local id = ARGV[6 * index]
+  whole(ARGV[6 * index + 3], 0)
   local delivery, record = call('HGET', held, id), call('HGET', prefix .. 'jobs', id)
-  if owns(delivery, ARGV[6 * index]) and record then
+  if owns(delivery, ARGV[6 * index + 1]) and record then
     answers[index], deliveries[index], records[index] = '1', delivery, record
   else
     answers[index] = record and 's' or 'g'
@@ -28,31 +31,53 @@ for index = 1, (#ARGV - 4) / 6 do
 end
 
 call('HDEL', held, '')
+local has_extras = has_traits(prefix)
 for index, outcome in ipairs(answers) do
-  local base = 6 * index - 1
+  local base = 6 * index
   local id, action, delay, reason, failure = ARGV[base], ARGV[base + 2], tonumber(ARGV[base + 3]), ARGV[base + 4], ARGV[base + 5]
   if outcome ~= '1' then
     call('HINCRBY', prefix .. 'stats', 'stale', 1)
   else
     local started = started_of(deliveries[index])
+    local errors, losses, solo = read_faults(call('HGET', prefix .. 'faults', id))
     call('HDEL', held, id)
+    if action ~= 'dead' and has_extras and call('SISMEMBER', prefix .. 'cancelling', id) == 1 then
+      if action ~= 'cancel' then answers[index] = 'c' end
+      action = 'cancel'
+    end
     if failure ~= '' then
       add_attempt(prefix, id, int(started) .. ',' .. stamp .. ',' .. failure)
     end
-    if action == 'snooze' then
-      put_off(prefix, 'scheduled', id, now + delay)
-      call('HINCRBY', prefix .. 'stats', 'snoozed', 1)
+    if action == 'dead' then
+      bury(prefix, id, records[index], started, errors + 1, losses, reason, ARGV[4])
+      call('HINCRBY', prefix .. 'stats', 'died', 1)
+    elseif action == 'cancel' then
+      end_cancelled(prefix, id, records[index], started, errors + 1, losses, ARGV[5])
+    elseif action == 'limited' then
+      local key = reason ~= 'queue' and call('HGET', prefix .. 'partitions', id)
+      if key then
+        local rests = tonumber(call('ZSCORE', prefix .. 'resting', key) or 0)
+        call('ZADD', prefix .. 'resting', int(math.max(rests, now + delay)), key)
+      else
+        local rests = tonumber(call('HGET', prefix .. 'control', 'rest') or 0)
+        call('HSET', prefix .. 'control', 'rest', int(math.max(rests, now + delay)))
+      end
+      free_slot(prefix, id)
+      queue_again(prefix, id, losses)
+      call('HINCRBY', prefix .. 'stats', 'limited', 1)
+      wake(prefix)
     else
-      local errors, losses, solo = read_faults(call('HGET', prefix .. 'faults', id))
-      if action == 'retry' then
+      if action == 'snooze' then
+        put_off(prefix, 'scheduled', id, now + delay)
+        call('HINCRBY', prefix .. 'stats', 'snoozed', 1)
+      else
         call('HSET', prefix .. 'faults', id, int(errors + 1) .. ',' .. int(losses) .. ',' .. int(solo))
         put_off(prefix, 'retrying', id, now + delay)
         call('HINCRBY', prefix .. 'stats', 'retried', 1)
-      else
-        bury(prefix, id, records[index], started, errors + 1, losses, reason, ARGV[4])
-        call('HINCRBY', prefix .. 'stats', 'died', 1)
       end
+      if has_extras then leave_slot(prefix, id) end
     end
   end
 end
+if has_extras then let_others_on(prefix) end
 return answer(prefix, holder, 'fail', request, table.concat(answers))

@@ -1,4 +1,5 @@
--- Lists ids of jobs in one state: waiting ones in the order they will run, finished ones newest first.
+-- Lists ids of jobs in one state: waiting ones as they will run, finished ones newest first.
+-- Of jobs with partitions, those of one level come line after line, the longest first, and not in turn.
 --
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  state
@@ -27,7 +28,17 @@ local function add(list, length)
   skip = math.max(0, skip - length)
 end
 if state == 'queued' then
-  for _, name in ipairs({'suspects', 'ready', 'solo'}) do add(prefix .. name, call('LLEN', prefix .. name)) end
+  local lines = call('ZREVRANGE', prefix .. 'lines', 0, -1)
+  add(prefix .. 'suspects', call('LLEN', prefix .. 'suspects'))
+  for _, level in ipairs({'high', 'normal', 'low'}) do
+    local list = ready_list(prefix, level)
+    add(list, call('LLEN', list))
+    for _, key in ipairs(lines) do
+      list = prefix .. 'line:' .. level .. ':' .. key
+      add(list, call('LLEN', list))
+    end
+  end
+  add(prefix .. 'solo', call('LLEN', prefix .. 'solo'))
   return ids
 end
 for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do

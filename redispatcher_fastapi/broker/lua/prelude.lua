@@ -73,16 +73,33 @@ local function lane(losses)
   return losses < 3 and 'suspects' or 'solo'
 end
 
--- How many jobs could run now; ids that were taken out of the middle of a list are none.
+-- How many jobs a process holds, of all processes together.
+local function count_running(prefix)
+  local running = 0
+  for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
+    if holder ~= '' then running = running + call('HLEN', prefix .. 'held:' .. holder) end
+  end
+  return running
+end
+
+-- How many jobs could run now: those that are neither finished, nor wait for a time, nor run.
 local function count_queued(prefix)
-  return call('LLEN', prefix .. 'ready') + call('LLEN', prefix .. 'suspects') + call('LLEN', prefix .. 'solo')
-    - call('SCARD', prefix .. 'ghosts')
+  local finished = call('LLEN', prefix .. 'succeeded') + call('LLEN', prefix .. 'cancelled') + call('ZCARD', prefix .. 'dead')
+  local waiting = call('ZCARD', prefix .. 'scheduled') + call('ZCARD', prefix .. 'retrying')
+  return math.max(0, call('HLEN', prefix .. 'jobs') - finished - waiting - count_running(prefix))
 end
 
 local function wake(prefix)
   if call('LLEN', prefix .. 'wake') == 0 then
     call('DEL', prefix .. 'wake')
     call('RPUSH', prefix .. 'wake', '1')
+  end
+end
+
+-- Which process holds a job, if any does.
+local function holder_of(prefix, id)
+  for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
+    if holder ~= '' and call('HEXISTS', prefix .. 'held:' .. holder, id) == 1 then return holder end
   end
 end
 
@@ -112,59 +129,6 @@ local function started_of(delivery) return tonumber(string.match(delivery, '^%d+
 -- A refused write: the job went on without this worker, or Redis no longer knows it.
 local function refusal(prefix, id)
   return call('HEXISTS', prefix .. 'jobs', id) == 1 and 's' or 'g'
-end
-
--- Ends a job for good while keeping its body, so that it can be looked at and redriven.
-local function bury(prefix, id, record, started, attempts, losses, reason, max_age)
-  local head = finished_record('D', record, started, attempts, losses)
-  if attempts == 1 and losses == 0 then head = head .. ',1,0' end
-  call('HSET', prefix .. 'jobs', id, head .. ',' .. reason .. '\n' .. record)
-  call('ZADD', prefix .. 'dead', stamp, id)
-  call('HDEL', prefix .. 'faults', id)
-  call('PEXPIRE', prefix .. 'history:' .. id, max_age)
-  announce(prefix, id)
-end
-
--- Recognises an id that the caller chose for some time after its record is gone.
-local function remember(prefix, id, record, memory)
-  if string.find(record, '^%l') then call('ZADD', prefix .. 'remembered', int(now + memory), id) end
-end
-
--- Keeps the newest attempts only: a job that is redriven again and again would collect them for ever.
-local function add_attempt(prefix, id, attempt)
-  call('RPUSH', prefix .. 'history:' .. id, attempt)
-  call('LTRIM', prefix .. 'history:' .. id, -20, -1)
-end
-
--- Forgets the oldest finished jobs of one order: those too old, and those too many that are old enough to
--- no longer matter to a repeated publish. Looks at `budget` of them at the most, and tells whether it used it up.
-local function trim(prefix, order, budget, max_count, max_age, min_age, memory)
-  local ids = call('LRANGE', prefix .. order, 0, budget - 1)
-  if #ids == 0 then return false end
-  local excess = call('LLEN', prefix .. order) - max_count
-  local records = call('HMGET', prefix .. 'jobs', unpack(ids))
-  local passed, forgotten = 0, {}
-  for index, id in ipairs(ids) do
-    local record = records[index]
-    if record and is_finished(record) then
-      local age = now - tonumber(string.sub(record, 2, 14))
-      if not (age > max_age or (age > min_age and passed < excess)) then break end
-      forgotten[#forgotten + 1] = id
-      records[#forgotten] = record
-    end
-    passed = passed + 1
-  end
-  if passed == 0 then return false end
-  call('LPOP', prefix .. order, passed)
-  if #forgotten > 0 then
-    call('HDEL', prefix .. 'jobs', unpack(forgotten))
-    for index, id in ipairs(forgotten) do
-      remember(prefix, id, records[index], memory)
-      -- Whoever succeeded at once, as most do, has no attempts to forget.
-      if not string.find(records[index], '^[Ss]%d+,%-?%d+,%-?%d+,?r?$') then call('DEL', prefix .. 'history:' .. id) end
-    end
-  end
-  return passed == budget
 end
 
 -- Notices an outage or a step of the clock: then nobody could renew, so every lease begins anew. Notes when, how many,

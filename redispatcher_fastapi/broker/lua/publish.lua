@@ -3,17 +3,22 @@
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  how many jobs may wait in the queue
 -- ARGV[3]  how many jobs must fit for anything to be accepted, those known already left out; '' to accept as many as fit
--- ARGV[4]  how many values there are per job: 2, or 4 where one has a time or a chosen id
--- ARGV[5…] per job: id, envelope[, due ('' now, 'd<ms>' after a delay, 'a<ms>' at a time), '1' for a chosen id]
+-- ARGV[4]  how many values there are per job: 2, or 4 where one has a time or a chosen id, or 10 where one asks for more
+-- ARGV[5…] per job: id, envelope[, due ('' now, 'd<ms>' after a delay, 'a<ms>' at a time), '1' for a chosen id
+--          [, six more, see `add_job`]]
 --
--- Returns  one character per job: '1' created, '0' known already, 'f' the queue is full
+-- Returns  one character per job: '1' created, '0' known already, 'f' the queue is full; where a job was not unique the
+--          letters of `add_job`, in a list with the jobs that are there in their stead
 -- Moves    nothing -> queued | scheduled
 
 local prefix, limit, needed = KEYS[1], whole(ARGV[2], 0), ARGV[3] ~= '' and whole(ARGV[3], 0) or nil
 local jobs, each = prefix .. 'jobs', whole(ARGV[4], 2)
 local count = (#ARGV - 4) / each
-expect((each == 2 or each == 4) and count > 0 and count % 1 == 0, 'jobs of 2 or 4 values')
-local has_ghosts = call('EXISTS', prefix .. 'ghosts') == 1
+expect((each == 2 or each == 4 or each == 10) and count > 0 and count % 1 == 0, 'jobs of 2, 4 or 10 values')
+if each == 10 then
+  for at = 5, #ARGV, 10 do check_job(ARGV, at) end
+end
+local has_ghosts = call('EXISTS', prefix .. 'ghosts', prefix .. 'moved') > 0
 -- All jobs there are, finished ones too: only when they come near the limit, those that wait are counted.
 local room = limit - call('HLEN', jobs)
 local is_roomy = room >= math.max(count, needed or 0)
@@ -44,6 +49,18 @@ if needed then
   if needed > room then return string.rep('f', count) end
 end
 
+if each == 10 then
+  local letters, others = {}, {}
+  for index = 1, count do
+    local other
+    letters[index], other = add_job(prefix, ARGV, 10 * index - 5, room)
+    if letters[index] == '1' then room = room - 1 end
+    if other then others[#others + 1] = other end
+  end
+  local text = table.concat(letters)
+  return #others > 0 and {text, unpack(others)} or text
+end
+
 local answers, taken, fields, ready, later, earliest, outdated = {}, {}, {}, {}, {}, nil, {}
 -- Counted, as `#` searches for the end of a table.
 local new, now_ready = 0, 0
@@ -70,7 +87,7 @@ for index, id in ipairs(ids) do
     end
     local time = now
     if due ~= '' then
-      time = whole(string.sub(due, 2), -1e15) + (string.sub(due, 1, 1) == 'd' and now or 0)
+      time = time_of(due)
     end
     if time <= now then
       now_ready = now_ready + 1
@@ -90,11 +107,7 @@ call('HSET', jobs, unpack(fields))
 if #outdated > 0 then call('DEL', unpack(outdated)) end
 if has_ghosts then
   -- An id cancelled in mid-queue and forgotten since still has its old place; it must not run from there.
-  for id in pairs(taken) do
-    if call('SREM', prefix .. 'ghosts', id) == 1 then
-      for _, list in ipairs({'ready', 'suspects', 'solo'}) do call('LREM', prefix .. list, 1, id) end
-    end
-  end
+  for id in pairs(taken) do forget_places(prefix, id) end
 end
 if now_ready > 0 then
   call('RPUSH', prefix .. 'ready', unpack(ready))

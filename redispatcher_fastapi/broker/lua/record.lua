@@ -4,7 +4,8 @@
 -- ARGV[2]  '1' to include the history of attempts
 -- ARGV[3…] ids
 --
--- Returns  per job: {} when unknown, else {state, record, faults, due or '', delivery or '', {attempt, …}}
+-- Returns  per job: {} when unknown, else {state, record, faults, due or '', delivery or '', {attempt, …}, level,
+--          partition or '', expiry or '', '1' when it runs and is to be cancelled or ''}
 -- Moves    nothing
 
 local prefix, with_history = KEYS[1], ARGV[2] == '1'
@@ -32,7 +33,10 @@ for index = 3, #ARGV do
     local state, due, delivery = place(id, record)
     local faults = call('HGET', prefix .. 'faults', id) or ''
     local history = with_history and call('LRANGE', prefix .. 'history:' .. id, 0, -1) or {}
-    out[index - 2] = {state, record, faults, due, delivery, history}
+    local expiry = call('ZSCORE', prefix .. 'expiries', id)
+    out[index - 2] = {state, record, faults, due, delivery, history, call('HGET', prefix .. 'levels', id) or 'normal',
+      call('HGET', prefix .. 'partitions', id) or '', expiry and int(tonumber(expiry)) or '',
+      call('SISMEMBER', prefix .. 'cancelling', id) == 1 and '1' or ''}
   else
     out[index - 2] = {}
   end

@@ -16,7 +16,7 @@ call('HSET', prefix .. 'jobs', id, body)
 call('PERSIST', prefix .. 'history:' .. id)
 -- Whoever ends a job that has faults lets its history expire.
 call('HSET', prefix .. 'faults', id, '0,0,0')
-call('RPUSH', prefix .. 'ready', id)
+queue_up(prefix, id)
 call('HINCRBY', prefix .. 'stats', 'redriven', 1)
 wake(prefix)
 return 1

@@ -3,32 +3,49 @@
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  holder
 -- ARGV[3]  number of this call; repeated with the same number it gives the same answer
--- ARGV[4…] per job: id, token
+-- ARGV[4]  how long a cancelled job is kept, in milliseconds
+-- ARGV[5…] per job: id, token
 --
--- Returns  one character per job: '1' done, 's' stale: somebody else's now, 'g' gone: Redis lost it
--- Moves    running -> queued
+-- Returns  one character per job: '1' done, 'c' cancelled instead, as somebody asked for,
+--          's' stale: somebody else's now, 'g' gone: Redis lost it
+-- Moves    running -> queued | cancelled
 
 local prefix, holder, request = KEYS[1], ARGV[2], ARGV[3]
 local held, calls = prefix .. 'held:' .. holder, prefix .. 'calls:' .. holder
 local before = call('HMGET', calls, 'release', 'release:answer')
 if before[1] == request then return before[2] end
 
-expect(holder ~= '' and #ARGV > 3 and #ARGV % 2 == 1, 'two values per job')
-local owned, answers = {}, {}
-for index = 1, (#ARGV - 3) / 2 do
-  local id = ARGV[2 * index + 2]
-  local is_owned = owns(call('HGET', held, id), ARGV[2 * index + 3])
-  if is_owned then owned[#owned + 1] = id end
-  answers[index] = is_owned and '1' or refusal(prefix, id)
+expect(holder ~= '' and whole(ARGV[4], 0) and #ARGV > 4 and #ARGV % 2 == 0, 'two values per job')
+local owned, starts, answers, refused = {}, {}, {}, 0
+for index = 1, (#ARGV - 4) / 2 do
+  local id = ARGV[2 * index + 3]
+  local delivery = call('HGET', held, id)
+  if owns(delivery, ARGV[2 * index + 4]) then
+    owned[#owned + 1] = id
+    starts[#owned] = started_of(delivery)
+    answers[index] = call('SISMEMBER', prefix .. 'cancelling', id) == 1 and 'c' or '1'
+  else
+    answers[index] = refusal(prefix, id)
+    refused = refused + 1
+  end
 end
 local text = table.concat(answers)
 call('HDEL', held, '', unpack(owned))
-if #owned < #answers then call('HINCRBY', prefix .. 'stats', 'stale', #answers - #owned) end
+if refused > 0 then call('HINCRBY', prefix .. 'stats', 'stale', refused) end
 if #owned == 0 then return answer(prefix, holder, 'release', request, text) end
+local released = 0
 for index = #owned, 1, -1 do
-  local _, losses = read_faults(call('HGET', prefix .. 'faults', owned[index]))
-  call('LPUSH', prefix .. lane(losses), owned[index])
+  local id = owned[index]
+  local errors, losses = read_faults(call('HGET', prefix .. 'faults', id))
+  local record = call('SISMEMBER', prefix .. 'cancelling', id) == 1 and call('HGET', prefix .. 'jobs', id)
+  if record then
+    end_cancelled(prefix, id, record, starts[index], errors + 1, losses, ARGV[4])
+  else
+    free_slot(prefix, id)
+    queue_again(prefix, id, losses)
+    released = released + 1
+  end
 end
-call('HINCRBY', prefix .. 'stats', 'released', #owned)
+if released > 0 then call('HINCRBY', prefix .. 'stats', 'released', released) end
 wake(prefix)
 return answer(prefix, holder, 'release', request, text)

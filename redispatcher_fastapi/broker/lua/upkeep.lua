@@ -8,9 +8,9 @@
 -- ARGV[9]  how many chosen ids are remembered
 --
 -- Returns  per queue: milliseconds until the next lease ends (-1: none runs), {id, losses, place, …} of the jobs
---          taken back ('suspects', 'solo' or 'dead' is the place), 1 when there may be more to forget,
+--          taken back ('suspects', 'solo', 'dead' or 'cancelled' is the place), 1 when there may be more to forget,
 --          '<time>,<leases>,<gap>' of the last time that leases began anew or '', see `observe`, and the time now
--- Moves    running -> queued | dead
+-- Moves    running -> queued | dead | cancelled, scheduled | queued -> cancelled (expired)
 
 local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 2, 9
 local lease, id_count = whole(ARGV[2], 1), whole(ARGV[9], 0)
@@ -30,23 +30,33 @@ local function take_back(prefix, holder, report)
       local errors, losses, solo = read_faults(call('HGET', prefix .. 'faults', id))
       losses, solo = losses + 1, solo + (is_alone and 1 or 0)
       add_attempt(prefix, id, int(started) .. ',' .. stamp .. ',{"outcome":"lost"}')
-      local is_dead = solo >= SOLO_LOSSES or losses >= LOSSES
-      if is_dead then
+      local is_cancelled = call('SISMEMBER', prefix .. 'cancelling', id) == 1
+      local is_dead = not is_cancelled and (solo >= SOLO_LOSSES or losses >= LOSSES)
+      local is_partitioned = call('HEXISTS', prefix .. 'partitions', id) == 1
+      if is_cancelled then
+        end_cancelled(prefix, id, record, started, errors, losses, ARGV[4])
+      elseif is_dead then
         bury(prefix, id, record, started, errors, losses, 'worker_lost', ARGV[8])
         call('HINCRBY', prefix .. 'stats', 'died', 1)
       else
         call('HSET', prefix .. 'faults', id, int(errors) .. ',' .. int(losses) .. ',' .. int(solo))
-        call('RPUSH', prefix .. lane(losses), id)
+        if is_partitioned then
+          free_slot(prefix, id)
+          queue_up(prefix, id, true)
+        else
+          call('RPUSH', prefix .. lane(losses), id)
+        end
       end
       report[#report + 1] = id
       report[#report + 1] = losses
-      report[#report + 1] = is_dead and 'dead' or lane(losses)
+      report[#report + 1] = is_cancelled and 'cancelled' or is_dead and 'dead' or lane(losses)
     end
   end
   call('HSET', prefix .. 'calls:' .. holder, 'given_up', '1')
   call('PEXPIRE', prefix .. 'calls:' .. holder, math.max(20 * lease, 600000))
   if #report > 0 then
     call('HINCRBY', prefix .. 'stats', 'lost', #report / 3)
+    call('DEL', prefix .. 'held_back')
     wake(prefix)
   end
 end
@@ -64,6 +74,8 @@ local function forget_dead(prefix, latest, count)
   for index, id in ipairs(ids) do
     if records[index] and is_finished(records[index]) then
       call('HDEL', prefix .. 'jobs', id)
+      call('HDEL', prefix .. 'levels', id)
+      call('HDEL', prefix .. 'partitions', id)
       call('DEL', prefix .. 'history:' .. id)
       remember(prefix, id, records[index], memory)
     end
@@ -78,6 +90,30 @@ local function forget_ids(prefix, latest, count)
   local ids = call('ZRANGEBYSCORE', prefix .. 'remembered', '-inf', latest, 'LIMIT', 0, budget)
   if #ids > 0 then call('ZREM', prefix .. 'remembered', unpack(ids)) end
   return #ids == IDS_AT_ONCE
+end
+
+-- Ends the windows in which a job was to be the only one; tells whether there may be more.
+local function end_windows(prefix)
+  local locks = call('ZRANGEBYSCORE', prefix .. 'windows', '-inf', stamp, 'LIMIT', 0, IDS_AT_ONCE)
+  if #locks > 0 then
+    call('HDEL', prefix .. 'uniques', unpack(locks))
+    call('ZREM', prefix .. 'windows', unpack(locks))
+  end
+  return #locks == IDS_AT_ONCE
+end
+
+-- Ends jobs that have expired while they waited; tells whether there may be more.
+local function expire(prefix)
+  local ids = call('ZRANGEBYSCORE', prefix .. 'expiries', '-inf', stamp, 'LIMIT', 0, FORGOTTEN_AT_ONCE)
+  for _, id in ipairs(ids) do
+    local record = call('HGET', prefix .. 'jobs', id)
+    call('ZREM', prefix .. 'expiries', id)
+    if record and not is_finished(record) and not holder_of(prefix, id) then
+      take_out(prefix, id)
+      end_cancelled(prefix, id, record, now, 0, 0, ARGV[4], 'expired')
+    end
+  end
+  return #ids == FORGOTTEN_AT_ONCE
 end
 
 local out = {}
@@ -96,6 +132,9 @@ for index, prefix in ipairs(queues(KEYS)) do
   has_more = forget_dead(prefix, now, call('ZCARD', prefix .. 'dead') - dead_count) or has_more
   has_more = forget_ids(prefix, stamp, IDS_AT_ONCE) or has_more
   has_more = forget_ids(prefix, '+inf', call('ZCARD', prefix .. 'remembered') - id_count) or has_more
+
+  has_more = expire(prefix) or has_more
+  has_more = end_windows(prefix) or has_more
 
   local next_end = -1
   local leases = call('ZRANGE', prefix .. 'leases', 0, 1, 'WITHSCORES')

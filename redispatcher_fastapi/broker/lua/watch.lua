@@ -4,7 +4,7 @@
 -- ARGV[2]  id
 --
 -- Returns  {'succeeded'} or {'succeeded', result}; {'expired'} when the result or the record is gone;
---          {'dead', reason, last failure or ''}; {'cancelled'}; {'waiting'}
+--          {'dead', reason, last failure or ''}; {'cancelled', '' or 'expired'}; {'waiting'}
 -- Moves    nothing
 
 local prefix, id = KEYS[1], ARGV[2]
@@ -16,7 +16,7 @@ if record and not is_finished(record) then
   return {'waiting'}
 end
 local letter = record and string.upper(string.sub(record, 1, 1))
-if letter == 'C' then return {'cancelled'} end
+if letter == 'C' then return {'cancelled', string.match(record, ',(%l+)$') or ''} end
 if letter == 'D' then
   local reason = string.match(record, '^%a%d+,%-?%d+,%-?%d+,%d+,%d+,([^\n]*)\n')
   return {'dead', reason or '', call('LINDEX', prefix .. 'history:' .. id, -1) or ''}
