@@ -102,13 +102,13 @@ async def test_a_pool_runs_without_an_application_too(
 
 
 @pytest.mark.parametrize("name", ["app", "dispatcher"])
-async def test_the_dispatcher_knows_the_pool_of_its_process_and_the_pool_its_hooks(
+async def test_the_dispatcher_knows_the_pool_of_its_process_and_that_its_hooks_and_middleware(
     tmp_path: Path, server: RedisServer, dispatcher: Redispatcher, name: str
 ) -> None:
     (tmp_path / "watched.py").write_text(
         "from fastapi import FastAPI\n"
         "from redispatcher_fastapi import (\n"
-        "    BaseConsumer, PoolHooks, Redispatcher, RedispatcherConfig\n"
+        "    BaseConsumer, Middleware, PoolHooks, Redispatcher, RedispatcherConfig\n"
         ")\n"
         "class Look(BaseConsumer):\n"
         "    QUEUE = 'echo'\n"
@@ -120,7 +120,12 @@ async def test_the_dispatcher_knows_the_pool_of_its_process_and_the_pool_its_hoo
         "class Printing(PoolHooks):\n"
         "    def job_started(self, delivery, name):\n"
         "        print('started', name, flush=True)\n"
-        "dispatcher = Redispatcher(RedispatcherConfig(consumers=[Look]), hooks=Printing())\n"
+        "class Stamping(Middleware):\n"
+        "    async def around_run(self, run, call_next):\n"
+        "        return await call_next() + '!'\n"
+        "dispatcher = Redispatcher(\n"
+        "    RedispatcherConfig(consumers=[Look]), hooks=Printing(), middleware=[Stamping()]\n"
+        ")\n"
         "app = FastAPI()\n"
         "app.include_router(dispatcher.router)\n"
     )
@@ -131,7 +136,7 @@ async def test_the_dispatcher_knows_the_pool_of_its_process_and_the_pool_its_hoo
     ) as program:
         assert program.wait() == 0
 
-    assert await job.result(timeout=1) == "('running', 1)"
+    assert await job.result(timeout=1) == "('running', 1)!"
     assert program.output == "started Look\n"
 
 

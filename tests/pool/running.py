@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.sending import Sender
 from redispatcher_fastapi.hooks import PoolHooks
 from redispatcher_fastapi.job import Job
+from redispatcher_fastapi.middleware import Middleware
 from redispatcher_fastapi.publisher import C, Publisher, Publishers
 
 PATIENCE = timedelta(seconds=20)
@@ -59,6 +60,7 @@ async def running_pool(
     dsn: str,
     *consumers: type[BaseConsumer] | ConsumerConfig,
     hooks: PoolHooks | None = None,
+    middleware: Sequence[Middleware] = (),
     **options: Any,
 ) -> AsyncGenerator[RunningPool, None]:
     """Run a pool for the length of a block, and stop it gracefully at its end."""
@@ -66,10 +68,13 @@ async def running_pool(
     async with Connections(config.dsn) as connections:
         broker = Broker(connections, config.engine_settings())
         async with Sender(broker) as sender, asyncio.TaskGroup() as tasks:
-            pool = ConsumerPool(config, broker=broker, hooks=hooks)
+            pool = ConsumerPool(config, broker=broker, hooks=hooks, middleware=middleware)
             tasks.create_task(pool.run())
             publishers = Publishers(
-                sender, max_message_bytes=config.max_message_bytes, sealing=config.sealing
+                sender,
+                max_message_bytes=config.max_message_bytes,
+                sealing=config.sealing,
+                middleware=middleware,
             )
             try:
                 yield RunningPool(pool, broker, publishers)

@@ -35,8 +35,6 @@ from redispatcher_fastapi.broker.types import Answer
 from redispatcher_fastapi.middleware import around_publishes, around_runs, check_middleware
 from tests.fastapi.recording import RecordingSender, Resize, SendEmail
 
-pytestmark = pytest.mark.anyio
-
 MESSAGE = Resize.Message(path="a")
 
 
