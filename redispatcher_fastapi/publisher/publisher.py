@@ -254,7 +254,7 @@ class Publisher(Generic[C_co]):
 
         async def publish() -> list[Job[Any]]:
             if not prepared:  # or it is called again, and the ids have to be the same
-                prepared.extend(self._prepare(messages, publication.headers or None, options))
+                prepared.extend(self._prepare(messages, publication.headers, options))
             if len(prepared) == 1:
                 answers = [await self._sender.send(definition.queue, prepared[0])]
             else:

@@ -1,4 +1,4 @@
-"""What middleware does in a running pool: its errors are the job's, and it goes on with the jobs."""
+"""What middleware does in a running pool: its errors are the job's, and the pool goes on."""
 
 from __future__ import annotations
 
