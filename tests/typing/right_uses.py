@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar, assert_type
+from typing import Annotated, Any, TypeVar, assert_type
 
 from fastapi import Depends, FastAPI
 from redis.asyncio import Redis
@@ -11,15 +11,23 @@ from redis.asyncio import Redis
 from redispatcher_fastapi import (
     BaseConsumer,
     BatchItem,
+    BatchRun,
+    CallNext,
     ConsumerConfig,
+    ConsumerPool,
     Inspector,
     Job,
     JobContext,
     JobState,
+    Middleware,
+    PoolHooks,
+    Publication,
     Publisher,
     Redispatcher,
     RedispatcherConfig,
+    Run,
 )
+from redispatcher_fastapi.hooks import Delivery, Died, Outcome, TakenBack
 from tests.typing.consumers import (
     Created,
     Enrich,
@@ -120,6 +128,54 @@ def items(enriched: BatchItem[Enrich.Message, int], stored: BatchItem[Store.Mess
     enriched.snooze(timedelta(seconds=1))
     enriched.reject("no")
     stored.succeed()
+
+
+class Watching(Middleware):
+    """Says of all it is given what it is."""
+
+    async def around_publish(
+        self, publication: Publication, call_next: CallNext[list[Job[Any]]]
+    ) -> None:
+        assert_type(publication.consumer, type[BaseConsumer])
+        assert_type(publication.delay, timedelta | None)
+        publication.headers["tenant"] = "blue"
+        assert_type(await call_next(), list[Job[Any]])
+
+    async def around_run(self, run: Run, call_next: CallNext[Any]) -> Any:
+        assert_type(run.context, JobContext)
+        if isinstance(run.message, Resize.Message):
+            run.message.path.upper()
+        return await call_next()
+
+    async def around_batch(self, batch: BatchRun, call_next: CallNext[None]) -> None:
+        for item in batch.items:
+            assert_type(item, BatchItem[Any, Any])
+        await call_next()
+
+
+class Brief(Middleware):
+    """What comes of a call need not be said where it is not looked at."""
+
+    async def around_publish(self, publication: Publication, call_next: CallNext) -> None:
+        await call_next()
+
+    async def around_run(self, run: Run, call_next: CallNext) -> str:
+        return str(await call_next())
+
+
+class Alarm(PoolHooks):
+    def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
+        if isinstance(outcome, Died):
+            assert_type(delivery.job_id, str)
+            assert_type(outcome.reason, str)
+
+    def job_taken_back(self, taken: TakenBack) -> None:
+        assert_type(taken.losses, int)
+
+
+def with_middleware(config: RedispatcherConfig) -> None:
+    Redispatcher(config, middleware=[Watching(), Brief()], hooks=Alarm())
+    ConsumerPool(config, middleware=(Watching(),))
 
 
 ConsumerT = TypeVar("ConsumerT", bound=BaseConsumer)

@@ -2,10 +2,12 @@
 # mypy: ignore-errors
 # pyright: basic, reportArgumentType=false, reportAssignmentType=false, reportCallIssue=false
 # pyright: reportInvalidTypeArguments=false, reportReturnType=false
+# pyright: reportAttributeAccessIssue=false, reportOperatorIssue=false
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from redis import Redis as BlockingRedis
 from redis import RedisCluster as BlockingRedisCluster
@@ -15,10 +17,17 @@ from redispatcher_fastapi import (
     BaseConsumer,
     Batch,
     BatchItem,
+    CallNext,
     ConsumerConfig,
+    ConsumerPool,
     Job,
+    Middleware,
+    PoolHooks,
+    Publication,
     Publisher,
+    Redispatcher,
     RedispatcherConfig,
+    Run,
 )
 from tests.typing.consumers import Enrich, Report, Resize, SendEmail, Store
 
@@ -85,6 +94,26 @@ def publishers(resizes: Publisher[Resize]) -> Publisher[SendEmail]:
 
 
 def of_something_else(publisher: Publisher[int]) -> None: ...  # refused
+
+
+class Careless(Middleware):
+    def around_publish(self, publication: Publication, call_next: CallNext) -> None:  # refused
+        publication.id = "other"  # refused
+        publication.headers = {}  # refused
+
+    async def around_run(self, run: Publication, call_next: CallNext) -> Any:  # refused
+        return await call_next(run)  # refused
+
+
+def middleware(config: RedispatcherConfig) -> None:
+    Redispatcher(config, middleware=Brief())  # refused
+    Redispatcher(config, middleware=[Brief])  # refused
+    ConsumerPool(config, middleware=[PoolHooks()])  # refused
+
+
+class Brief(Middleware):
+    async def around_run(self, run: Run, call_next: CallNext) -> Any:
+        return call_next() + 1  # refused
 
 
 def configuration() -> None:

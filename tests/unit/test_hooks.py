@@ -8,14 +8,17 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from redispatcher_fastapi import hooks as package
 from redispatcher_fastapi.broker.types import (
     AttemptError,
     Delivery,
     Died,
     Grace,
+    Outcome,
     Released,
     Retried,
     Snoozed,
@@ -124,6 +127,20 @@ def test_the_events_of_the_log_alone_are_listed_with_their_fields() -> None:
 
 def test_every_hook_is_listed() -> None:
     assert set().union(*(names_in(row[4]) for row in ROWS)) == set(METHODS)
+
+
+def test_whatever_a_hook_is_given_is_importable_beside_it() -> None:
+    annotations = [
+        str(annotation)
+        for name in METHODS
+        for annotation in inspect.get_annotations(getattr(PoolHooks, name)).values()
+    ]
+    named = set(re.findall(r"\b[A-Z]\w+", " ".join(annotations))) - {"None"}
+    members = {member.__name__ for member in get_args(Outcome)}
+
+    assert {"Delivery", "TakenBack"} <= named
+    assert named | members | {"AttemptError"} <= set(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
 
 
 def test_every_hook_is_passed_on_and_guarded(caplog: pytest.LogCaptureFixture) -> None:
