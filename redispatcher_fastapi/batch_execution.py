@@ -46,14 +46,11 @@ class BatchExecution(Execution):
                 BatchRun(self.definition.consumer, items),
                 partial(self._in_time, partial(self._call_batch, items, verdicts)),
             )
-        except asyncio.CancelledError as raised:
-            if is_being_cancelled():
-                self._decide(members, verdicts, outcomes, is_whole=False)
-                raise
-            error = raised
         except BaseException as raised:  # the jobs are what failed, not the pool
             error = raised
         self._decide(members, verdicts, outcomes, is_whole=error is None)
+        if error is not None and is_being_cancelled():
+            raise asyncio.CancelledError from error
         for delivery, _ in members:
             if delivery.sequence not in outcomes:
                 outcomes[delivery.sequence] = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
 
+from redispatcher_fastapi.batch_execution import BatchExecution
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.retrying import jittered_delay
@@ -27,6 +28,7 @@ from redispatcher_fastapi.execution import Execution
 from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.middleware import check_middleware
+from redispatcher_fastapi.pool.batching import BatchLane
 from redispatcher_fastapi.pool.contact import Contact
 from redispatcher_fastapi.pool.health import PoolHealth, PoolState, QueueHealth
 from redispatcher_fastapi.pool.lanes import Lane
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redispatcher_fastapi.config import RedispatcherConfig
+    from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.middleware import Middleware
 
@@ -101,7 +104,10 @@ class ConsumerPool:
     @property
     def slots(self) -> dict[str, int]:
         """How many jobs of each queue run at once in this process."""
-        return {definition.queue: count for definition, count in self._slots.items()}
+        return {
+            definition.queue: count * (1 if definition.batch is None else definition.batch.size)
+            for definition, count in self._slots.items()
+        }
 
     @property
     def running(self) -> int:
@@ -241,17 +247,22 @@ class ConsumerPool:
 
     def _make_lanes(self, injector: Injector) -> list[Lane]:
         return [
-            Lane(
-                Execution(
-                    definition,
-                    max_message_bytes=self._config.max_message_bytes,
-                    max_result_bytes=self._config.max_result_bytes,
-                    sealing=self._config.sealing,
-                    dependencies=injector.plan(definition),
-                    threads=CapacityLimiter(count),
-                    middleware=self._middleware,
-                ),
-                count,
-            )
+            self._make_lane(definition, count, injector)
             for definition, count in self._slots.items()
         ]
+
+    def _make_lane(self, definition: ConsumerDefinition, count: int, injector: Injector) -> Lane:
+        make_execution = Execution if definition.batch is None else BatchExecution
+        execution = make_execution(
+            definition,
+            max_message_bytes=self._config.max_message_bytes,
+            max_result_bytes=self._config.max_result_bytes,
+            sealing=self._config.sealing,
+            dependencies=injector.plan(definition),
+            threads=CapacityLimiter(count),
+            middleware=self._middleware,
+        )
+        slots = self.slots[definition.queue]
+        if isinstance(execution, BatchExecution):
+            return BatchLane(execution, slots, batch_execution=execution)
+        return Lane(execution, slots)

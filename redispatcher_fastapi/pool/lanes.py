@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.execution import Execution
 
 
+CancelReason = Literal["shutdown", "lost"]
+
 #: Ten times as many as run at once end within milliseconds, which is how long a confirmation takes.
 _UNSETTLED_PER_SLOT = 10
 
@@ -25,10 +27,10 @@ class Run:
 
     delivery: Delivery
     task: asyncio.Task[None] | None = None
-    cancelled_for: Literal["shutdown", "lost"] | None = None
+    cancelled_for: CancelReason | None = None
     is_ended: bool = False
 
-    def cancel(self, reason: Literal["shutdown", "lost"]) -> None:
+    def cancel(self, reason: CancelReason) -> None:
         """Cancel the handler; the first reason counts."""
         if self.cancelled_for is None and self.task is not None and not self.task.done():
             self.cancelled_for = reason

@@ -7,20 +7,21 @@ import logging
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.broker.types import Released, Succeeded
+from redispatcher_fastapi.broker.types import Released
 from redispatcher_fastapi.broker.working import WorkerBroker
-from redispatcher_fastapi.describing import log_exception, shown_id
+from redispatcher_fastapi.describing import shown_id
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.hooks import GuardedHooks
+from redispatcher_fastapi.pool.batching import BatchLane
 from redispatcher_fastapi.pool.claiming import Claimer
 from redispatcher_fastapi.pool.contact import Contact
 from redispatcher_fastapi.pool.health import QueueHealth
 from redispatcher_fastapi.pool.heartbeat import Heartbeat
 from redispatcher_fastapi.pool.lanes import Lane, Run
 from redispatcher_fastapi.pool.loop_watch import LoopWatch
+from redispatcher_fastapi.pool.running import JobRunner
 from redispatcher_fastapi.pool.settling import Settler
 from redispatcher_fastapi.pool.solo import SoloTurn
 from redispatcher_fastapi.pool.upkeep import keep_up
@@ -39,6 +40,8 @@ _SETTLE_SECONDS = 5.0
 _DEPART_SECONDS = 2.0
 _CANCEL_AGAIN_SECONDS = 0.05
 _RENEWALS_PER_LEASE = 3
+#: What a burst waits for is on its way already.
+_BURST_LINGER = timedelta(milliseconds=50)
 
 
 class Worker:
@@ -54,6 +57,9 @@ class Worker:
         self._is_burst = False
         self._drained: set[Claimer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        #: How many jobs were given back while their handlers went on.
+        self._heedless = 0
+        self._runner = JobRunner(self._hooks, self.solo, finished=self._finish)
         self._settler = Settler(
             self._broker, self._hooks, settled=self._note_settled, freed=self._go_on
         )
@@ -95,8 +101,8 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """How many handlers run, those included that do not heed their cancellation."""
-        return len(self._tasks)
+        """How many jobs run, those included that do not heed their cancellation."""
+        return sum(len(lane.runs) for lane in self._lanes) + self._heedless
 
     @property
     def loop_lag(self) -> timedelta:
@@ -117,6 +123,9 @@ class Worker:
         self._quiet.set()
         for claimer in self._claimers:
             claimer.contact.note_stop()
+        for lane in self._lanes:
+            if isinstance(lane, BatchLane):
+                lane.give_back_gathered()
         self._wake_all()
 
     def stop_now(self) -> None:
@@ -180,13 +189,29 @@ class Worker:
             # Claimed by a call that was under way when the pool was told to stop.
             self._settler.add(lane, delivery, Released())
             return
+        self._drained.clear()
+        if isinstance(lane, BatchLane):
+            self._start_in_batch(lane, delivery)
+            return
         run = Run(delivery)
         lane.add(run)
-        self._drained.clear()
         # Not in a task group: one that ignores its cancellation must not hold up the shutdown. Each
         # is kept in a set, waited for when the pool stops, and never raises.
-        run.task = self._loop.create_task(self._work(lane, run))
+        run.task = self._loop.create_task(self._runner.run_job(lane, run))
         self._tasks.add(run.task)
+
+    def _start_in_batch(self, lane: BatchLane, delivery: Delivery) -> None:
+        is_alone = bool(delivery.losses) or self.solo.running is delivery
+        if not is_alone and lane.room <= 0:
+            # A job that must be alone has taken the place.
+            self._settler.add(lane, delivery, Released())
+            return
+        batch = lane.join(delivery, is_alone=is_alone)
+        if batch.task is None:
+            linger = min(lane.linger, _BURST_LINGER) if self._is_burst else lane.linger
+            batch.task = self._loop.create_task(self._runner.run_batch(lane, batch, linger))
+            batch.members[0].task = batch.task
+            self._tasks.add(batch.task)
 
     def give_up(self, lane: Lane) -> None:
         """Take a new identity for a lane, and cancel what others run now."""
@@ -210,40 +235,13 @@ class Worker:
         for claimer in self._claimers:
             claimer.wake()
 
-    async def _work(self, lane: Lane, run: Run) -> None:
-        delivery = run.delivery
-        outcome: Outcome | None = Released()
-        started = perf_counter()
-        try:
-            if self.solo.running is delivery:
-                self._hooks.solo_run_started(delivery, lane.name)
-            self._hooks.job_started(delivery, lane.name)
-            try:
-                outcome = await lane.execution.run(delivery)
-            except asyncio.CancelledError as error:
-                if run.cancelled_for is None:  # the handler cancelled its own task
-                    outcome = lane.execution.fail(delivery, error)
-            except Exception as error:
-                # Given back it would run again at once, and again; charged, it comes to an end.
-                log_exception(
-                    logger,
-                    error,
-                    "Running %s %s went wrong in the pool itself.",
-                    lane.name,
-                    shown_id(delivery.job_id),
-                )
-                outcome = lane.execution.fail(delivery, error)
-            if run.cancelled_for == "shutdown" and not isinstance(outcome, Succeeded):
-                outcome = Released()
-            elif run.cancelled_for == "lost" and isinstance(outcome, Released):
-                outcome = None  # somebody else runs it now
-            delivery.ran_for = perf_counter() - started
-            if outcome is not None:
-                self._hooks.job_ended(delivery, lane.name, outcome, delivery.ran_for)
-        finally:
-            self._end(lane, run, outcome)
-            if run.task is not None:
-                self._tasks.discard(run.task)
+    def _finish(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
+        """Take in that the handler of a job has ended, perhaps long after it was given back."""
+        if run.is_ended:
+            self._heedless -= 1
+        self._end(lane, run, outcome)
+        if run.task is not None:
+            self._tasks.discard(run.task)
 
     def _end(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
         if run.is_ended:
@@ -278,6 +276,7 @@ class Worker:
                 shown_id(run.delivery.job_id),
             )
             self._end(lane, run, Released())
+            self._heedless += run.task is not None and not run.task.done()
 
     async def _wait_until_empty(self, seconds: float, *, or_stopped: bool = False) -> None:
         stopped = self._loop.create_task(self._stop_now.wait())

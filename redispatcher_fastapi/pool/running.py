@@ -1,0 +1,129 @@
+"""Runs what was claimed, a job or a batch of them, and hands over how each job ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from redispatcher_fastapi.broker.types import Released, Succeeded
+from redispatcher_fastapi.describing import log_exception, shown_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from redispatcher_fastapi.broker.types import Outcome
+    from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.pool.batching import BatchLane, BatchTask, Member
+    from redispatcher_fastapi.pool.lanes import Lane, Run
+    from redispatcher_fastapi.pool.solo import SoloTurn
+
+logger = logging.getLogger("redispatcher.pool")
+
+
+class JobRunner:
+    """What the tasks of a worker do; ``finished`` is called once for each job, whatever happens."""
+
+    def __init__(
+        self,
+        hooks: PoolHooks,
+        solo: SoloTurn,
+        *,
+        finished: Callable[[Lane, Run, Outcome | None], None],
+    ) -> None:
+        self._hooks = hooks
+        self._solo = solo
+        self._finished = finished
+
+    async def run_job(self, lane: Lane, run: Run) -> None:
+        """Run a job by itself."""
+        delivery = run.delivery
+        outcome: Outcome | None = Released()
+        started = perf_counter()
+        try:
+            self._note_start(lane, run)
+            try:
+                outcome = await lane.execution.run(delivery)
+            except asyncio.CancelledError as error:
+                if run.cancelled_for is None:  # the handler cancelled its own task
+                    outcome = lane.execution.fail(delivery, error)
+            except Exception as error:
+                # Given back it would run again at once, and again; charged, it comes to an end.
+                _log_fault(lane, run, error)
+                outcome = lane.execution.fail(delivery, error)
+            if run.cancelled_for == "shutdown" and not isinstance(outcome, Succeeded):
+                outcome = Released()
+            elif run.cancelled_for == "lost" and isinstance(outcome, Released):
+                outcome = None  # somebody else runs it now
+            self._note_end(lane, run, outcome, perf_counter() - started)
+        finally:
+            self._finished(lane, run, outcome)
+
+    async def run_batch(self, lane: BatchLane, batch: BatchTask, linger: timedelta) -> None:
+        """Wait until a batch is complete, for no longer than ``linger``, and run it."""
+        outcomes: dict[int, Outcome] = {}
+        try:
+            try:
+                async with asyncio.timeout(linger.total_seconds()):
+                    await batch.is_complete.wait()
+            except TimeoutError:
+                lane.begin(batch)
+            if batch.has_begun:
+                await self._run_members(lane, batch, outcomes)
+        except asyncio.CancelledError:
+            pass  # what is undecided is given back, unless it was lost
+        finally:
+            lane.end(batch)
+            for member in batch.members:
+                self._finished(lane, member, _outcome_of(member, outcomes))
+
+    async def _run_members(
+        self, lane: BatchLane, batch: BatchTask, outcomes: dict[int, Outcome]
+    ) -> None:
+        started = perf_counter()
+        for member in batch.members:
+            self._note_start(lane, member)
+        failure: BaseException | None = None
+        try:
+            deliveries = [member.delivery for member in batch.members]
+            await lane.batch_execution.run_batch(deliveries, outcomes)
+        except asyncio.CancelledError as error:
+            if not batch.is_cancelled:  # the handler cancelled its own task
+                failure = error
+        except Exception as error:
+            _log_fault(lane, batch.members[0], error)
+            failure = error
+        seconds = perf_counter() - started
+        for member in batch.members:
+            delivery = member.delivery
+            if failure is not None and delivery.sequence not in outcomes:
+                outcomes[delivery.sequence] = lane.execution.fail(delivery, failure)
+            self._note_end(lane, member, _outcome_of(member, outcomes), seconds)
+
+    def _note_start(self, lane: Lane, run: Run) -> None:
+        if self._solo.running is run.delivery:
+            self._hooks.solo_run_started(run.delivery, lane.name)
+        self._hooks.job_started(run.delivery, lane.name)
+
+    def _note_end(self, lane: Lane, run: Run, outcome: Outcome | None, seconds: float) -> None:
+        run.delivery.ran_for = seconds
+        if outcome is not None:
+            self._hooks.job_ended(run.delivery, lane.name, outcome, seconds)
+
+
+def _outcome_of(member: Member, outcomes: dict[int, Outcome]) -> Outcome | None:
+    """Return what becomes of one job of a batch, also where that was not decided."""
+    undecided = None if member.cancelled_for == "lost" else Released()
+    return outcomes.get(member.delivery.sequence, undecided)
+
+
+def _log_fault(lane: Lane, run: Run, error: Exception) -> None:
+    log_exception(
+        logger,
+        error,
+        "Running %s %s went wrong in the pool itself.",
+        lane.name,
+        shown_id(run.delivery.job_id),
+    )
