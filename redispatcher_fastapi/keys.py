@@ -48,6 +48,8 @@ every script may reach all of them through the prefix it is given as its only ke
 ``moved``                 set     level:id of entries in ready lists and lines that count no more
 ``held_back``             string  a limit kept a claim from taking more: whoever ends a job wakes
 ``flows``                 hash    id -> what follows the job
+``onward``                hash    id -> how a job ended of which something follows, to be passed on
+``joins:<group>``         hash    number of a member -> how it ended; expires a week after the last
 ``turn``                  string  holder,sequence of who empties itself for a solo job; expires
 ``stats``                 hash    counters; permanent
 ========================  ======  ==============================================================

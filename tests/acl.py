@@ -43,10 +43,12 @@ ROLES = {
         frozenset(
             {
                 scripts.ACK,
+                scripts.ARRIVE,
                 scripts.CLAIM,
                 scripts.CLAIM_SOLO,
                 scripts.DEPART,
                 scripts.FAIL,
+                scripts.ONWARD,
                 scripts.POKE,
                 scripts.RELEASE,
                 scripts.RENEW,

@@ -263,6 +263,8 @@ class KeptUp:
     taken: list[TakenBack] = field(default_factory=list[TakenBack])
     has_more: bool = False
     graces: list[GraceNote] = field(default_factory=list[GraceNote])
+    #: Queues of which ends of jobs are to be passed on to what follows.
+    onward: set[str] = field(default_factory=set[str])
 
 
 class MessageSender(Protocol):

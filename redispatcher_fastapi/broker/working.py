@@ -51,9 +51,10 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(rb"(\d{1,18}),\d{1,18}\*?")
 _GRACE = re.compile(rb"(\d{13}),(\d{1,9}),(-?\d{1,13})")
 
-Verdict = Literal["1", "c", "s", "g"]
-"""``1`` accepted; ``c`` accepted, and the job is cancelled instead of run again; ``s`` stale: the
-lease was taken, refused; ``g`` gone: Redis lost the job."""
+Verdict = Literal["1", "c", "n", "s", "g"]
+"""``1`` accepted; ``n`` accepted, and there is something to pass on; ``c`` accepted, and the job is
+cancelled instead of run again; ``s`` stale: the lease was taken, refused; ``g`` gone: Redis lost
+the job."""
 
 
 class WorkerBroker:
@@ -227,12 +228,15 @@ class WorkerBroker:
         """Take back what lost processes held; forget a piece of what was kept long enough."""
         replies = await self._run(UPKEEP, queues, [self._lease, *self._retention])
         kept = KeptUp()
-        for queue, (lease_end, report, has_more, grace, time) in zip(queues, replies, strict=True):
+        for queue, reply in zip(queues, replies, strict=True):
+            lease_end, report, has_more, grace, time, is_onward = reply
             kept.graces += _read_grace(queue, as_bytes(grace), int(time))
             if lease_end >= 0:
                 end = timedelta(milliseconds=lease_end)
                 kept.next_end = end if kept.next_end is None else min(kept.next_end, end)
             kept.has_more = kept.has_more or bool(has_more)
+            if is_onward:
+                kept.onward.add(queue)
             for index in range(0, len(report), 3):
                 job_id, losses, place = report[index : index + 3]
                 place = as_text(place)

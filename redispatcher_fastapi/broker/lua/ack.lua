@@ -9,7 +9,7 @@
 -- ARGV[9…] per job: id, token, `<run>,<wait>` in milliseconds, with `!` behind for a chosen id;
 --          then per result: number of its job, how long to keep it, result
 --
--- Returns  one character per job: '1' done, 's' stale: somebody else's now, 'g' gone: Redis lost it
+-- Returns  one character per job: '1' done, 'n' done and to be passed on, see `pass_on`, 's' stale: somebody else's now, 'g' gone: Redis lost it
 -- Moves    running -> succeeded
 
 local prefix, holder, request = KEYS[1], ARGV[2], ARGV[3]
@@ -26,9 +26,10 @@ for index = 1, count do ids[index] = ARGV[3 * index + 6] end
 local deliveries = call('HMGET', held, unpack(ids))
 local answers, owned, times, given, results = {}, {}, {}, {}, {}
 for at = 9 + 3 * count, #ARGV, 3 do given[tonumber(ARGV[at])] = at end
+local has_extras = has_traits(prefix)
 for index, id in ipairs(ids) do
   if owns(deliveries[index], ARGV[3 * index + 7]) then
-    answers[index] = '1'
+    answers[index] = has_extras and call('HEXISTS', prefix .. 'flows', id) == 1 and 'n' or '1'
     owned[#owned + 1] = id
     times[#owned] = ARGV[3 * index + 8]
     -- A process that was given up can hold a job twice: its refused run must not take the result along.
@@ -44,8 +45,12 @@ if #owned < count then call('HINCRBY', prefix .. 'stats', 'stale', count - #owne
 if #owned == 0 then return answer(prefix, holder, 'ack', request, text) end
 
 local faults = {}
-if has_traits(prefix) then
-  for _, id in ipairs(owned) do let_go(prefix, id) end
+if has_extras then
+  for _, id in ipairs(owned) do
+    local result = results[id] and ARGV[results[id] + 2] or ''
+    let_go(prefix, id)
+    pass_on(prefix, id, 'S', result)
+  end
   let_others_on(prefix)
 end
 if call('EXISTS', prefix .. 'faults') == 1 then

@@ -18,7 +18,10 @@ else
   take_out(prefix, id)
 end
 call('HDEL', prefix .. 'jobs', id)
-if has_traits(prefix) then let_go(prefix, id, false, true) end
+if has_traits(prefix) then
+  let_go(prefix, id, false, true)
+  if is_finished(record) then call('HDEL', prefix .. 'flows', id) else pass_on(prefix, id, 'C', 'deleted') end
+end
 call('HDEL', prefix .. 'faults', id)
 call('ZREM', prefix .. 'remembered', id)
 call('DEL', prefix .. 'history:' .. id, prefix .. 'result:' .. id)

@@ -2,6 +2,18 @@
 --
 -- KEYS[i]  see the prelude
 
+-- Notes for any pool to pass on how a job ended of which something follows: `<letter><continuation>\n<details>`, letter S, D
+-- or C as in its record. A continuation that begins with `+` is for a success only. It stays with a dead job, which may
+-- be redriven. Tells whether there is something to pass on.
+local function pass_on(prefix, id, letter, details)
+  local continuation = call('HGET', prefix .. 'flows', id)
+  if not continuation then return false end
+  if letter ~= 'D' then call('HDEL', prefix .. 'flows', id) end
+  if letter ~= 'S' and string.byte(continuation) == 43 then return false end
+  call('HSET', prefix .. 'onward', id, letter .. continuation .. '\n' .. details)
+  return true
+end
+
 -- Ends a job for good while keeping its body, so that it can be looked at and redriven.
 local function bury(prefix, id, record, started, attempts, losses, reason, max_age)
   local head = finished_record('D', record, started, attempts, losses)
@@ -10,7 +22,10 @@ local function bury(prefix, id, record, started, attempts, losses, reason, max_a
   call('ZADD', prefix .. 'dead', stamp, id)
   call('HDEL', prefix .. 'faults', id)
   call('PEXPIRE', prefix .. 'history:' .. id, max_age)
-  if has_traits(prefix) then let_go(prefix, id, true) end
+  if has_traits(prefix) then
+    let_go(prefix, id, true)
+    pass_on(prefix, id, 'D', reason)
+  end
   announce(prefix, id)
 end
 
@@ -26,7 +41,10 @@ local function end_cancelled(prefix, id, record, started, attempts, losses, max_
   call('RPUSH', prefix .. 'cancelled', id)
   call('PEXPIRE', prefix .. 'history:' .. id, max_age)
   call('HINCRBY', prefix .. 'stats', reason or 'cancelled', 1)
-  if has_traits(prefix) then let_go(prefix, id, false, true) end
+  if has_traits(prefix) then
+    let_go(prefix, id, false, true)
+    pass_on(prefix, id, 'C', reason or '')
+  end
   announce(prefix, id)
 end
 

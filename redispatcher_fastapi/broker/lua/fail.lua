@@ -9,6 +9,7 @@
 --          rests for the delay, or the queue where the job has none or that is the reason
 --
 -- Returns  one character per job: '1' done, 'c' cancelled instead of run again, as somebody asked for,
+--          'n' done and to be passed on, see `pass_on`,
 --          's' stale: somebody else's now, 'g' gone: Redis lost it
 -- Moves    running -> retrying | scheduled | queued | dead | cancelled
 
@@ -47,6 +48,9 @@ for index, outcome in ipairs(answers) do
     end
     if failure ~= '' then
       add_attempt(prefix, id, int(started) .. ',' .. stamp .. ',' .. failure)
+    end
+    if (action == 'dead' or action == 'cancel') and has_extras and call('HEXISTS', prefix .. 'flows', id) == 1 then
+      answers[index] = 'n'
     end
     if action == 'dead' then
       bury(prefix, id, records[index], started, errors + 1, losses, reason, ARGV[4])

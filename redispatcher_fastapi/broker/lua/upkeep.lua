@@ -9,7 +9,7 @@
 --
 -- Returns  per queue: milliseconds until the next lease ends (-1: none runs), {id, losses, place, …} of the jobs
 --          taken back ('suspects', 'solo', 'dead' or 'cancelled' is the place), 1 when there may be more to forget,
---          '<time>,<leases>,<gap>' of the last time that leases began anew or '', see `observe`, and the time now
+--          '<time>,<leases>,<gap>' of the last time that leases began anew or '', see `observe`, the time now, and 1 when ends of jobs are to be passed on
 -- Moves    running -> queued | dead | cancelled, scheduled | queued -> cancelled (expired)
 
 local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 2, 9
@@ -76,6 +76,7 @@ local function forget_dead(prefix, latest, count)
       call('HDEL', prefix .. 'jobs', id)
       call('HDEL', prefix .. 'levels', id)
       call('HDEL', prefix .. 'partitions', id)
+      call('HDEL', prefix .. 'flows', id)
       call('DEL', prefix .. 'history:' .. id)
       remember(prefix, id, records[index], memory)
     end
@@ -141,6 +142,7 @@ for index, prefix in ipairs(queues(KEYS)) do
   for at = 1, #leases, 2 do
     if leases[at] ~= '' then next_end = math.max(0, tonumber(leases[at + 1]) - now) end
   end
-  out[index] = {next_end, report, has_more and 1 or 0, call('GET', prefix .. 'grace') or '', stamp}
+  out[index] = {next_end, report, has_more and 1 or 0, call('GET', prefix .. 'grace') or '', stamp,
+    call('EXISTS', prefix .. 'onward')}
 end
 return out
