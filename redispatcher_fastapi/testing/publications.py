@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from redispatcher_fastapi.consumer import ConsumesSync, definition_of
+from redispatcher_fastapi.consumer import ConsumesBatch, ConsumesSync, definition_of
 from redispatcher_fastapi.keys import check_queue_name
 from redispatcher_fastapi.testing.expectation import Expectation
 from redispatcher_fastapi.testing.published import PublishedJob
@@ -37,7 +37,9 @@ class Publications:
         """How many jobs were published to each queue."""
         return dict(Counter(job.queue for job in [*self._client.publications]))
 
-    def published(self, consumer: type[ConsumesSync[M, object]]) -> list[PublishedJob[M]]:
+    def published(
+        self, consumer: type[ConsumesSync[M, object] | ConsumesBatch[M, object]]
+    ) -> list[PublishedJob[M]]:
         """Return the jobs of a consumer, in the order in which they were published.
 
         Raises:
@@ -53,7 +55,7 @@ class Publications:
 
     def assert_published(
         self,
-        consumer: type[ConsumesSync[M, object]],
+        consumer: type[ConsumesSync[M, object] | ConsumesBatch[M, object]],
         where: Callable[[M], bool] | None = None,
         /,
         *,
@@ -90,7 +92,7 @@ class Publications:
 
     def assert_not_published(
         self,
-        consumer: type[ConsumesSync[M, object]],
+        consumer: type[ConsumesSync[M, object] | ConsumesBatch[M, object]],
         where: Callable[[M], bool] | None = None,
         /,
         *,

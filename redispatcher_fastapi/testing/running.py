@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Self
 
+from redispatcher_fastapi.batch_execution import BatchExecution
 from redispatcher_fastapi.broker.ids import new_holder_id
 from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded, Want
 from redispatcher_fastapi.broker.working import WorkerBroker
@@ -67,15 +68,37 @@ def make_execution(
     Raises:
         RequestOnlyDependencyError: a dependency needs a request, or an app where there is none.
     """
+    dependencies = _plan(definition, injector)
+    return WatchedExecution(definition, config, dependencies, middleware)
+
+
+def make_batch_execution(
+    definition: ConsumerDefinition,
+    injector: Injector,
+    config: RedispatcherConfig,
+    middleware: Sequence[Middleware],
+) -> BatchExecution:
+    """Do the same for a consumer that takes batches."""
+    return BatchExecution(
+        definition,
+        max_message_bytes=config.max_message_bytes,
+        max_result_bytes=config.max_result_bytes,
+        sealing=config.sealing,
+        dependencies=_plan(definition, injector),
+        random=lambda: 1.0,
+        middleware=middleware,
+    )
+
+
+def _plan(definition: ConsumerDefinition, injector: Injector) -> Dependencies | None:
     try:
-        dependencies = injector.plan(definition)
+        return injector.plan(definition)
     except RequestOnlyDependencyError as error:
         if injector.app is not None:
             raise
         raise RequestOnlyDependencyError(
             f"{error} In a test, give the tester the app: RedispatcherTester(dispatcher, app)."
         ) from error
-    return WatchedExecution(definition, config, dependencies, middleware)
 
 
 class Schedule:
@@ -117,7 +140,10 @@ class Schedule:
 
 
 class Runner:
-    """Claims, executes and settles single jobs; an async context manager that holds the lease."""
+    """Claims, executes and settles one job or batch after another.
+
+    It is an async context manager that holds the lease.
+    """
 
     def __init__(
         self,
@@ -150,17 +176,26 @@ class Runner:
         if self._leased:
             await self._worker.depart(dict.fromkeys(self._leased, self._holder))
 
-    async def run_next(self) -> JobRun | None:
-        """Run the job that has been due for longest; return ``None`` when none is due."""
+    async def run_next(self) -> list[JobRun]:
+        """Run the job that has been due for longest, or the batch that it is part of.
+
+        The list is empty when none is due.
+        """
         queues = self._queues()
         is_only_one = len(queues) == 1
         for queue in queues if is_only_one else await self._order(queues):
-            claimed = await self._claim({queue: 1})
-            for delivery in claimed.deliveries:
-                return await self._run(delivery)
+            definition = self._definitions[queue]
+            if definition.batch is not None:
+                claimed = await self._claim({queue: definition.batch.size})
+                if claimed.deliveries:
+                    return await self._run_batch(definition, claimed.deliveries)
+            else:
+                claimed = await self._claim({queue: 1})
+                for delivery in claimed.deliveries:
+                    return [await self._run(definition, delivery)]
             if is_only_one:
                 self._note_wait(claimed)
-        return None
+        return []
 
     def _queues(self) -> list[str]:
         """Return the queues that something was published to and a consumer takes."""
@@ -192,17 +227,46 @@ class Runner:
         self.next_due_at = None if claimed.wait is None else self._clock.now() + claimed.wait
 
     def _want(self, queue: str, count: int) -> Want:
-        self._sequence += 1
-        return Want(queue, self._holder, count, self._sequence)
+        first = self._sequence + 1
+        self._sequence += max(1, count)
+        return Want(queue, self._holder, count, first)
 
-    async def _run(self, delivery: Delivery) -> JobRun:
-        definition = self._definitions[delivery.queue]
+    async def _run(self, definition: ConsumerDefinition, delivery: Delivery) -> JobRun:
         outcome: Outcome = Released()
         try:
             execution = make_execution(definition, self._injector, self._config, self._middleware)
             outcome = await execution.run(delivery)
         finally:
             is_settled = await self._settle(delivery, outcome)
+        return self._describe(definition, delivery, outcome, is_settled=is_settled)
+
+    async def _run_batch(
+        self, definition: ConsumerDefinition, deliveries: Sequence[Delivery]
+    ) -> list[JobRun]:
+        outcomes: dict[int, Outcome] = {}
+        settled: list[bool] = []
+        try:
+            execution = make_batch_execution(
+                definition, self._injector, self._config, self._middleware
+            )
+            await execution.run_batch(deliveries, outcomes)
+        finally:
+            for delivery in deliveries:
+                outcome = outcomes.get(delivery.sequence, Released())
+                settled.append(await self._settle(delivery, outcome))
+        return [
+            self._describe(definition, each, outcomes[each.sequence], is_settled=is_settled)
+            for each, is_settled in zip(deliveries, settled, strict=True)
+        ]
+
+    def _describe(
+        self,
+        definition: ConsumerDefinition,
+        delivery: Delivery,
+        outcome: Outcome,
+        *,
+        is_settled: bool,
+    ) -> JobRun:
         run = describe_run(
             definition, delivery, outcome, now=self._clock.now(), sealing=self._config.sealing
         )

@@ -13,6 +13,7 @@ from redispatcher_fastapi.consumer import (
     definition_of,
 )
 from redispatcher_fastapi.errors import NotRunningError
+from redispatcher_fastapi.testing.batch_runs import BatchRuns
 from redispatcher_fastapi.testing.clock import FakeClock
 from redispatcher_fastapi.testing.outcomes import conclude
 from redispatcher_fastapi.testing.publications import Publications
@@ -39,7 +40,7 @@ R = TypeVar("R")
 _LIMIT = 1000
 
 
-class RedispatcherTester(Publications):
+class RedispatcherTester(Publications, BatchRuns):
     """Puts a store in memory in the place of a dispatcher's Redis, for one test.
 
     Used as a context manager, ``with`` or ``async with``, and entered before the application's
@@ -65,10 +66,11 @@ class RedispatcherTester(Publications):
         if consumers is None:
             consumers = [consumer.consumer_class for consumer in dispatcher.config.consumers]
         self._app = app
-        self._work = Work(
+        work = Work(
             dispatcher, app, self.clock, [definition_of(consumer) for consumer in consumers]
         )
-        super().__init__(self._work.client, self._work.broker, dispatcher.config.sealing)
+        Publications.__init__(self, work.client, work.broker, dispatcher.config.sealing)
+        BatchRuns.__init__(self, work)
         self._stand_in: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
@@ -228,7 +230,8 @@ class RedispatcherTester(Publications):
         """Run all that is due, and what it publishes, until nothing is; report every attempt.
 
         Jobs are claimed, executed and settled as a pool does it, but one after another: who fell
-        due first, and then who was published first. What is delayed or waits for its next attempt
+        due first, and then who was published first. A batch is what is due then, up to its size;
+        it does not linger. What is delayed or waits for its next attempt
         stays until the clock is moved; a random delay between attempts is always its longest.
 
         Raises:

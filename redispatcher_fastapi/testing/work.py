@@ -14,8 +14,14 @@ from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.job import JobState
 from redispatcher_fastapi.publisher import STATE_KEY
 from redispatcher_fastapi.testing.memory import MemoryBroker, MemoryClient, complete
+from redispatcher_fastapi.testing.outcomes import describe_run
 from redispatcher_fastapi.testing.report import EndlessRunError, JobRun, RunReport
-from redispatcher_fastapi.testing.running import Runner, Schedule, make_execution
+from redispatcher_fastapi.testing.running import (
+    Runner,
+    Schedule,
+    make_batch_execution,
+    make_execution,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -87,6 +93,60 @@ class Work:
         Returns what reads its result, how it ended, and what it raised.
         """
         self.check_open()
+        if definition.batch is not None:
+            raise ConfigurationError(
+                f"{definition.name} takes batches: use run_batch, with a list of messages."
+            )
+        delivery = self._deliver(definition, message, attempt, headers)
+        execution = make_execution(
+            definition, self._injector(overrides), self._config, self._dispatcher.middleware
+        )
+        outcome = await execution.run(delivery)
+        read_result = result_reader(definition, self._config.sealing, delivery.job_id)
+        return read_result, outcome, execution.raised
+
+    async def run_batch_once(
+        self,
+        definition: ConsumerDefinition,
+        messages: Sequence[Any],
+        attempt: int,
+        headers: BaseModel | Mapping[str, Any] | None,
+        overrides: Overrides | None,
+    ) -> list[JobRun]:
+        """Run one attempt at a batch of messages in no queue."""
+        self.check_open()
+        if definition.batch is None:
+            raise ConfigurationError(
+                f"{definition.name} takes one message at a time: use run instead of run_batch."
+            )
+        if not 1 <= len(messages) <= definition.batch.size:
+            raise ConfigurationError(
+                f"A batch of {definition.name} has 1 to {definition.batch.size} messages, "
+                f"not {len(messages)}."
+            )
+        deliveries = [
+            self._deliver(definition, message, attempt, headers, sequence)
+            for sequence, message in enumerate(messages)
+        ]
+        execution = make_batch_execution(
+            definition, self._injector(overrides), self._config, self._dispatcher.middleware
+        )
+        outcomes: dict[int, Outcome] = {}
+        await execution.run_batch(deliveries, outcomes)
+        now, sealing = self._clock.now(), self._config.sealing
+        return [
+            describe_run(definition, each, outcomes[each.sequence], now=now, sealing=sealing)
+            for each in deliveries
+        ]
+
+    def _deliver(
+        self,
+        definition: ConsumerDefinition,
+        message: Any,
+        attempt: int,
+        headers: BaseModel | Mapping[str, Any] | None,
+        sequence: int = 1,
+    ) -> Delivery:
         if attempt < 1:
             raise ConfigurationError(f"Attempts count from 1; there is no attempt {attempt}.")
         submission = prepare(
@@ -96,22 +156,16 @@ class Work:
             max_message_bytes=self._config.max_message_bytes,
             sealing=self._config.sealing,
         )
-        delivery = Delivery(
+        return Delivery(
             queue=definition.queue,
             job_id=submission.job_id,
             holder="tester",
-            sequence=1,
+            sequence=sequence,
             token="",
             envelope=submission.envelope,
             published_ms=to_milliseconds(self._clock.now()),
             attempt=attempt,
         )
-        execution = make_execution(
-            definition, self._injector(overrides), self._config, self._dispatcher.middleware
-        )
-        outcome = await execution.run(delivery)
-        read_result = result_reader(definition, self._config.sealing, delivery.job_id)
-        return read_result, outcome, execution.raised
 
     async def drain(
         self, duration: timedelta, overrides: Overrides | None, limit: int
@@ -125,8 +179,8 @@ class Work:
         try:
             async with self._runner() as runner:
                 while True:
-                    while run := await runner.run_next():
-                        self._note(run)
+                    while ended := await runner.run_next():
+                        self._note(ended)
                         if len(runs) > limit:
                             raise EndlessRunError(limit, self._report(runs, runner))
                     if runner.next_due_at is None or runner.next_due_at > end:
@@ -167,16 +221,15 @@ class Work:
             )
 
     async def _run_next(self) -> bool:
-        """Run one job on behalf of somebody who waits for a result."""
+        """Run one job or batch on behalf of somebody who waits for a result."""
         async with self._runner() as runner:
-            run = await runner.run_next()
-        if run is not None:
-            self._note(run)
-        return run is not None
+            ended = await runner.run_next()
+        self._note(ended)
+        return bool(ended)
 
-    def _note(self, run: JobRun) -> None:
+    def _note(self, ended: Sequence[JobRun]) -> None:
         for runs in (self.runs, *self._reported):
-            runs.append(run)
+            runs.extend(ended)
 
     def _runner(self) -> Runner:
         injector = self._injector(self._overrides)

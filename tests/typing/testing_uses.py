@@ -13,7 +13,17 @@ from redispatcher_fastapi.testing import (
     RedispatcherTester,
     RunReport,
 )
-from tests.typing.consumers import Created, Index, Inherited, Nightly, Report, Resize, SendEmail
+from tests.typing.consumers import (
+    Created,
+    Enrich,
+    Index,
+    Inherited,
+    Nightly,
+    Report,
+    Resize,
+    SendEmail,
+    Store,
+)
 
 
 def looking(tester: RedispatcherTester) -> None:
@@ -46,6 +56,14 @@ async def running(dispatcher: Redispatcher, clock: FakeClock) -> None:
         assert_type((await tester.run_until_idle()).of(Resize), list[JobRun])
         assert_type(tester.advance(timedelta(hours=1)), datetime)
         await Resize.publish(Resize.Message(path="p"), tester.redis_client)
+
+
+async def batches(tester: RedispatcherTester) -> None:
+    assert_type(tester.published(Enrich), list[PublishedJob[Enrich.Message]])
+    assert_type(tester.assert_published(Store, row=1), PublishedJob[Store.Message])
+    tester.assert_published(Enrich, lambda message: message.path.endswith("p"))
+    assert_type(await tester.run_batch(Enrich, [Enrich.Message(path="p")]), list[JobRun])
+    assert_type(tester.run_batch_blocking(Store, [Store.Message(row=1)], attempt=2), list[JobRun])
 
 
 def blocking(dispatcher: Redispatcher) -> None:

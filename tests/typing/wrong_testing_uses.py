@@ -8,7 +8,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from redispatcher_fastapi.testing import RedispatcherTester
-from tests.typing.consumers import Report, Resize, SendEmail
+from tests.typing.consumers import Enrich, Report, Resize, SendEmail
+
+
+async def batches(tester: RedispatcherTester) -> None:
+    await tester.run_batch(Enrich, Enrich.Message(path="p"))  # refused
+    await tester.run_batch(Enrich, [SendEmail.Message(address="a")])  # refused
+    await tester.run_batch(Resize, [Resize.Message(path="p")])  # refused
+    await tester.run(Enrich, Enrich.Message(path="p"))  # refused
+    tester.published(Enrich)[0].message.row.bit_count()  # refused
 
 
 def looking(tester: RedispatcherTester) -> None:
