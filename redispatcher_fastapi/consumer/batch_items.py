@@ -35,6 +35,10 @@ def read_item_types(annotation: Any) -> ItemTypes | None:
     Whatever a sequence can be given for will do. An item says nothing of its result where there is
     none; without any types, it may be of all.
     """
+    while hasattr(annotation, "__value__"):  # an alias made with `type X = ...`
+        annotation = annotation.__value__
+    if annotation is Any:
+        return ItemTypes(Any, Any)
     container, *arguments = get_origin(annotation), *get_args(annotation)
     if not isinstance(container, type) or not issubclass(Sequence, container):
         return None
