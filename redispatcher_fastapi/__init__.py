@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         MessageEncodingError,
         ResultDecodingError,
     )
+    from redispatcher_fastapi.database import Outbox
     from redispatcher_fastapi.dispatcher import Redispatcher
     from redispatcher_fastapi.errors import (
         BatchEndedError,
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
         JobFailedError,
         MessageTooLargeError,
         MiddlewareError,
+        NoTransactionError,
         NotReplicatedError,
         NotRunningError,
+        OutboxTableError,
         PublishError,
         PublishUncertainError,
         QueueFullError,
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
         Run,
     )
     from redispatcher_fastapi.pool import ConsumerPool, PoolHealth, PoolState, QueueHealth
-    from redispatcher_fastapi.publisher import Publisher
+    from redispatcher_fastapi.publisher import Publisher, TransactionalPublisher
     from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
 
 __all__ = [
@@ -93,8 +96,11 @@ __all__ = [
     "MessageTooLargeError",
     "Middleware",
     "MiddlewareError",
+    "NoTransactionError",
     "NotReplicatedError",
     "NotRunningError",
+    "Outbox",
+    "OutboxTableError",
     "PoolHealth",
     "PoolHooks",
     "PoolState",
@@ -117,6 +123,7 @@ __all__ = [
     "Sealing",
     "SigningKeys",
     "Snooze",
+    "TransactionalPublisher",
     "WrongMessageError",
 ]
 
@@ -159,8 +166,11 @@ _MODULES = {
     "MessageTooLargeError": "errors",
     "Middleware": "middleware",
     "MiddlewareError": "errors",
+    "NoTransactionError": "errors",
     "NotReplicatedError": "errors",
     "NotRunningError": "errors",
+    "Outbox": "database",
+    "OutboxTableError": "errors",
     "PoolHealth": "pool",
     "PoolHooks": "hooks",
     "PoolState": "pool",
@@ -183,6 +193,7 @@ _MODULES = {
     "Sealing": "sealing",
     "SigningKeys": "sealing",
     "Snooze": "backoff",
+    "TransactionalPublisher": "publisher",
     "WrongMessageError": "errors",
 }
 

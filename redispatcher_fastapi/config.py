@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from redispatcher_fastapi.broker.types import EngineSettings
 from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition, definition_of
+from redispatcher_fastapi.database import Outbox
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError, ConsumerDefinitionError
 from redispatcher_fastapi.sealing import Sealing
@@ -150,6 +151,8 @@ class RedispatcherConfig(_Configuration):
     chosen_id_memory: timedelta = Field(default=_DEFAULTS.chosen_id_memory, ge=timedelta())
     #: How messages and results are signed and encrypted; ``None`` for not at all.
     sealing: InstanceOf[Sealing] | None = None
+    #: The table through which ``publisher.in_transaction(session)`` publishes; pools move it on.
+    outbox: InstanceOf[Outbox] | None = None
     #: How many replicas must have a job before its publish returns; 0 asks none.
     confirmed_replicas: int = Field(default=_DEFAULTS.confirmed_replicas, ge=0, le=100)
 
@@ -172,6 +175,7 @@ class RedispatcherConfig(_Configuration):
             dead_max_count: int = ...,
             chosen_id_memory: timedelta = ...,
             sealing: Sealing | None = ...,
+            outbox: Outbox | None = ...,
             confirmed_replicas: int = ...,
         ) -> None: ...
 

@@ -32,6 +32,10 @@ class ConfigurationError(RedispatcherError, ValueError):
     """Raised when the configuration, or the server it points to, cannot be used."""
 
 
+class OutboxTableError(ConfigurationError):
+    """Raised at start-up when the database lacks the table of the outbox, or columns of it."""
+
+
 class NotRunningError(RedispatcherError, RuntimeError):
     """Raised when a dispatcher, publisher or pool is used outside its lifespan."""
 
@@ -98,6 +102,10 @@ class QueueFullError(PublishError):
 
 class MessageTooLargeError(PublishError, ValueError):
     """Raised when an encoded message is larger than ``max_message_bytes``."""
+
+
+class NoTransactionError(PublishError):
+    """Raised when a message is to be part of a transaction that the session is not in."""
 
 
 class WrongMessageError(PublishError, TypeError):

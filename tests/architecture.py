@@ -16,7 +16,7 @@ from typing import NamedTuple
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "keys", "backoff", "dsn"}),
     frozenset({"message", "job", "sealing"}),
-    frozenset({"broker"}),
+    frozenset({"broker", "database"}),
     frozenset({"consumer", "config"}),
     frozenset(
         {
@@ -37,6 +37,7 @@ LOWEST_WITH_FASTAPI = 4
 WEB_FRAMEWORKS = frozenset({"fastapi", "starlette"})
 REDIS_CLIENTS = frozenset({"redis", "fakeredis"})
 ONLY_REDIS_CALLER = "broker"
+ONLY_DATABASE_CALLER = "database"
 
 LONGEST_FILE = 400
 LONGEST_MEDIAN = 150
@@ -75,7 +76,7 @@ def find_layer_violations(package: Path) -> list[str]:
 
 
 def find_foreign_imports(package: Path) -> list[str]:
-    """Return the imports of a web framework or a Redis client by a module that must not know it."""
+    """Return the imports of what a module must not know: a web framework, Redis or a database."""
     with_fastapi = {ROOT}.union(*LAYERS[LOWEST_WITH_FASTAPI:])
     problems: list[str] = []
     for found in _imports_in(package):
@@ -88,6 +89,10 @@ def find_foreign_imports(package: Path) -> list[str]:
         if distribution in REDIS_CLIENTS and part != ONLY_REDIS_CALLER:
             problems.append(
                 f"{_place(package, found)} imports {distribution} outside {ONLY_REDIS_CALLER}/"
+            )
+        if distribution == "sqlalchemy" and part != ONLY_DATABASE_CALLER:
+            problems.append(
+                f"{_place(package, found)} imports {distribution} outside {ONLY_DATABASE_CALLER}/"
             )
     return problems
 

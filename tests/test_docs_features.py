@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["middleware.md"]
+PAGES = ["middleware.md", "database.md"]
 
 
 def read_files(page: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from redis import Redis as SyncRedis
 
+from redispatcher_fastapi.broker.background import begin_in, run_in_thread
 from redispatcher_fastapi.broker.coalescing import Coalescer
 from redispatcher_fastapi.broker.confirming import Confirmation, Progress, confirmation_for
 from redispatcher_fastapi.broker.deadlines import Deadlines
@@ -29,9 +30,11 @@ from redispatcher_fastapi.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
+    from concurrent.futures import Future
 
     from redis.asyncio import Redis
 
+    from redispatcher_fastapi.broker.background import Work
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.scripts import CommandClient
     from redispatcher_fastapi.broker.types import Answer, Submission
@@ -68,6 +71,17 @@ class DirectSender:
         self._store = store
         self._deadlines = Deadlines()
 
+    @classmethod
+    def of(cls, broker: Broker) -> Self:
+        """Return one with a broker's own connections and limits."""
+        return cls(
+            broker.connections.publisher_line,
+            settings=broker.settings,
+            clock=broker.clock,
+            store=broker,
+            confirmation=confirmation_for(broker),
+        )
+
     @property
     def store(self) -> JobStore:
         if self._store is None:
@@ -100,6 +114,23 @@ class DirectSender:
                     raise queue_full(queue, self._settings.max_queue_length)
                 answers.append(answer)
         return answers
+
+    def begin(self, work: Work) -> Future[bool]:
+        """Do all of ``work`` before returning; the caller's client has to suit every loop."""
+        return run_in_thread(work)
+
+    async def send_some(
+        self, queue: str, submissions: Sequence[Submission]
+    ) -> list[Answer | QueueFullError]:
+        """Publish up to 1,000 in one call, those that the queue has room for.
+
+        Raises as :meth:`send_batch` does; nothing is known of any of them then.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.publish_timeout.total_seconds()
+        full = queue_full(queue, self._settings.max_queue_length)
+        answers = await self.send_batch(queue, submissions, deadline)
+        return [full if answer is None else answer for answer in answers]
 
     async def send_batch(
         self,
@@ -232,13 +263,7 @@ class Sender:
     """
 
     def __init__(self, broker: Broker) -> None:
-        self._direct = DirectSender(
-            broker.connections.publisher_line,
-            settings=broker.settings,
-            clock=broker.clock,
-            store=broker,
-            confirmation=confirmation_for(broker),
-        )
+        self._direct = DirectSender.of(broker)
         self._settings = broker.settings
         self._tasks = asyncio.TaskGroup()
         self._queues: dict[str, Coalescer[Submission, Answer | PublishError]] = {}
@@ -269,6 +294,10 @@ class Sender:
     async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]:
         """Publish in batches, see :meth:`DirectSender.send_many`."""
         return await self._direct.send_many(queue, submissions)
+
+    def begin(self, work: Work) -> Future[bool]:
+        """Begin ``work`` beside what is published, see :func:`begin_in`."""
+        return begin_in(self._loop, self._tasks, work)
 
     def _coalescer(self, queue: str) -> Coalescer[Submission, Answer | PublishError]:
         # Each caller is told of its own job only, with an error of its own.

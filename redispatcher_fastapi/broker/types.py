@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from datetime import datetime, timedelta  # pydantic reads the fields of a Submission
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from redispatcher_fastapi.clock import from_milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Coroutine, Sequence
+    from concurrent.futures import Future
 
     from redispatcher_fastapi.job import JobStore
 
@@ -74,6 +74,8 @@ class Answer(NamedTuple):
 
 CREATED = Answer("1")
 KNOWN = Answer("0")
+#: The letter for a message that is not unique, and whose publisher wanted an error.
+REFUSED = "x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,3 +278,10 @@ class MessageSender(Protocol):
     async def send(self, queue: str, submission: Submission) -> Answer: ...
 
     async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]: ...
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[bool]:
+        """Begin in the sender's event loop, from any thread, what must not raise.
+
+        The future is done when the work is, ``False`` where it could not begin any more.
+        """
+        ...

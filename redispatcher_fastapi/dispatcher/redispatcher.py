@@ -19,9 +19,11 @@ from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.sending import DirectSender, Sender
 from redispatcher_fastapi.consumer import definition_of
+from redispatcher_fastapi.database import relaying
 from redispatcher_fastapi.dispatcher.standalone import is_standalone
 from redispatcher_fastapi.dispatcher.supervision import supervised_pool, watched_server
 from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
+from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.inspector import Inspector
 from redispatcher_fastapi.middleware import check_middleware
@@ -152,7 +154,7 @@ class Redispatcher:
                 connections = await stack.enter_async_context(Connections(self.config.dsn))
                 broker = Broker(connections, self.config.engine_settings())
             sender = await stack.enter_async_context(Sender(broker))
-            publishers = self._publishers(sender)
+            publishers = self._publishers(sender, has_outbox=self._stand_in is None)
             if app is not None:
                 self._attach(app)
                 stack.callback(self._detach, app)
@@ -165,6 +167,13 @@ class Redispatcher:
                     watched_server(
                         broker.connections, confirmed_replicas=self.config.confirmed_replicas
                     )
+                )
+            if self._stand_in is None and not is_standalone():
+                # The pool has a relay of its own, which looks by itself; this one only follows
+                # the commits of this process. Here a missing table ends the start-up.
+                hooks = GuardedHooks(self.hooks or LoggingHooks())
+                await stack.enter_async_context(
+                    relaying(self.config.outbox, broker, hooks, polls=False)
                 )
             if self.run_pool and self._stand_in is None and not is_standalone():
                 pool = self._pool(broker, Injector(app, state))
@@ -195,7 +204,9 @@ class Redispatcher:
             broker.connections.publisher, settings=broker.settings, clock=broker.clock, store=broker
         )
         self._stand_in = broker
-        self._running[None, app] = _Running(self._publishers(sender), Inspector(broker))
+        self._running[None, app] = _Running(
+            self._publishers(sender, has_outbox=False), Inspector(broker)
+        )
         try:
             if app is not None:
                 self._attach(app)
@@ -211,13 +222,19 @@ class Redispatcher:
         """The event loops in which a lifespan runs now, and for which application."""
         return [(loop, app) for loop, app in [*self._running] if loop is not None]
 
-    def _publishers(self, sender: MessageSender) -> Publishers:
-        return Publishers(
+    def _publishers(self, sender: MessageSender, *, has_outbox: bool) -> Publishers:
+        publishers = Publishers(
             sender,
             max_message_bytes=self.config.max_message_bytes,
             sealing=self.config.sealing,
             middleware=self.middleware,
+            hooks=self.hooks,
+            outbox=self.config.outbox,
         )
+        if self.config.outbox is not None and not has_outbox:
+            # A test sees at its commit what a relay would move.
+            publishers.outbox = publishers.after_commit
+        return publishers
 
     def _pool(
         self, broker: Broker, injector: Injector

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded
 from redispatcher_fastapi.describing import holds_payload, shown_id
+from redispatcher_fastapi.errors import PublishUncertainError
 from redispatcher_fastapi.hooks.pool_hooks import PoolHooks
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from redispatcher_fastapi.broker.types import (
         AttemptError,
         Delivery,
@@ -229,6 +232,67 @@ class LoggingHooks(PoolHooks):
             "The event loop goes on after %.1f s.",
             block.lasted.total_seconds(),
             extra=_block_fields(block, "pool.loop_freed"),
+        )
+
+    def after_commit_failed(self, queue: str, job_ids: list[str], error: Exception) -> None:
+        is_uncertain = isinstance(error, PublishUncertainError)
+        self._log.error(
+            "A transaction is committed, but %s: %d job(s) for queue %s, %s: %s",
+            "perhaps not all it published is in Redis"
+            if is_uncertain
+            else "what it published is not in Redis",
+            len(job_ids),
+            queue,
+            _shown_ids(job_ids),
+            error,
+            extra=_jobs_of(
+                queue,
+                job_ids,
+                "publish.after_commit_failed",
+                "uncertain" if is_uncertain else "not_published",
+            ),
+        )
+
+    def outbox_relayed(self, count: int) -> None:
+        self._log.debug(
+            "%d message(s) went from the outbox to Redis.",
+            count,
+            extra={"event": "outbox.relayed", "count": count},
+        )
+
+    def outbox_refused(self, queue: str, job_id: str, reason: str) -> None:
+        self._log.error(
+            "The message of job %s for queue %s stays in the outbox, as it cannot be published: %s",
+            shown_id(job_id),
+            shown_id(queue),
+            reason,
+            extra={
+                "event": "outbox.refused",
+                "queue": queue,
+                "job_id": job_id,
+                "reason": "not_publishable",
+            },
+        )
+
+    def outbox_failed(self, reason: str, lasted: timedelta) -> None:
+        seconds = lasted.total_seconds()
+        self._log.warning(
+            "Messages wait in the outbox, for %.1f s now: %s",
+            seconds,
+            reason,
+            extra={
+                "event": "outbox.cannot_relay",
+                "seconds": round(seconds, 3),
+                "reason": reason,
+            },
+        )
+
+    def outbox_resumed(self, lasted: timedelta) -> None:
+        seconds = lasted.total_seconds()
+        self._log.warning(
+            "The outbox is moved to Redis again, after %.1f s.",
+            seconds,
+            extra={"event": "outbox.can_relay", "seconds": round(seconds, 3)},
         )
 
 

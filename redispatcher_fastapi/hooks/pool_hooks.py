@@ -9,6 +9,7 @@ from redispatcher_fastapi.describing import log_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from redispatcher_fastapi.broker.types import Delivery, Grace, Outcome, TakenBack
     from redispatcher_fastapi.hooks.events import LoopBlock, Outage
@@ -77,6 +78,26 @@ class PoolHooks:
     def loop_freed(self, block: LoopBlock) -> None:
         """The event loop goes on after a block of more than half a lease."""
 
+    def after_commit_failed(self, queue: str, job_ids: list[str], error: Exception) -> None:
+        """A transaction is committed, but jobs that ``after_commit`` promised are not published.
+
+        After a ``PublishUncertainError`` some or all of them may exist. Called in the process that
+        published, on its event loop; in the thread of a synchronous session where that loop is
+        over.
+        """
+
+    def outbox_relayed(self, count: int) -> None:
+        """So many messages went from the outbox to Redis, and are deleted."""
+
+    def outbox_refused(self, queue: str, job_id: str, reason: str) -> None:
+        """A message cannot be published; it stays in the outbox and is tried again now and then."""
+
+    def outbox_failed(self, reason: str, lasted: timedelta) -> None:
+        """Messages wait in the outbox; called at once, and every half minute while that lasts."""
+
+    def outbox_resumed(self, lasted: timedelta) -> None:
+        """The outbox is moved to Redis again."""
+
 
 class GuardedHooks(PoolHooks):
     """Calls other hooks, and keeps from the pool what they raise: no job is to suffer for it."""
@@ -133,6 +154,21 @@ class GuardedHooks(PoolHooks):
 
     def loop_freed(self, block: LoopBlock) -> None:
         _call(self._hooks.loop_freed, block)
+
+    def after_commit_failed(self, queue: str, job_ids: list[str], error: Exception) -> None:
+        _call(self._hooks.after_commit_failed, queue, job_ids, error)
+
+    def outbox_relayed(self, count: int) -> None:
+        _call(self._hooks.outbox_relayed, count)
+
+    def outbox_refused(self, queue: str, job_id: str, reason: str) -> None:
+        _call(self._hooks.outbox_refused, queue, job_id, reason)
+
+    def outbox_failed(self, reason: str, lasted: timedelta) -> None:
+        _call(self._hooks.outbox_failed, reason, lasted)
+
+    def outbox_resumed(self, lasted: timedelta) -> None:
+        _call(self._hooks.outbox_resumed, lasted)
 
 
 def _call(hook: Callable[..., None], *arguments: Any, **options: Any) -> None:

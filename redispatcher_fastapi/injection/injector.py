@@ -57,7 +57,10 @@ class Injector:
         """Provide the injector of a pool without an application; its consumers may publish."""
         async with Sender(broker) as sender:
             publishers = Publishers(
-                sender, max_message_bytes=config.max_message_bytes, sealing=config.sealing
+                sender,
+                max_message_bytes=config.max_message_bytes,
+                sealing=config.sealing,
+                outbox=config.outbox,
             )
             yield cls(None, {STATE_KEY: publishers})
 

@@ -18,6 +18,7 @@ from redispatcher_fastapi.broker.rights import check_rights
 from redispatcher_fastapi.broker.sending import Sender
 from redispatcher_fastapi.broker.server_check import check_server
 from redispatcher_fastapi.consumer import definition_of
+from redispatcher_fastapi.database import relaying
 from redispatcher_fastapi.errors import (
     BrokerAccessError,
     BrokerError,
@@ -153,7 +154,8 @@ class ConsumerPool:
 
         Raises:
             BrokerAccessError: Redis refuses the credentials or a command.
-            ConfigurationError: the server cannot be used.
+            ConfigurationError: the server cannot be used, or (``OutboxTableError``) the database
+                lacks the table of the outbox.
         """
         try:
             async with AsyncExitStack() as stack:
@@ -163,6 +165,10 @@ class ConsumerPool:
                 injector = self._injector or await self._make_injector(broker, stack)
                 self._worker = Worker(broker, self._make_lanes(injector), self._hooks)
                 self._pass_on_stop()
+                hooks = GuardedHooks(self._hooks)
+                await stack.enter_async_context(
+                    relaying(self._config.outbox, broker, hooks, drains=burst)
+                )
                 await self._worker.run(self._config.grace_period, burst=burst)
         finally:
             self._stopped.set()
@@ -242,6 +248,8 @@ class ConsumerPool:
             max_message_bytes=self._config.max_message_bytes,
             sealing=self._config.sealing,
             middleware=self._middleware,
+            hooks=self._hooks,
+            outbox=self._config.outbox,
         )
         return Injector(None, {STATE_KEY: publishers})
 

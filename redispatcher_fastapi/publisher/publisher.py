@@ -17,6 +17,9 @@ from redispatcher_fastapi.consumer import (
     prepare,
     result_reader,
 )
+from redispatcher_fastapi.database import AfterCommit, Channel
+from redispatcher_fastapi.errors import ConfigurationError
+from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.job import Job
 from redispatcher_fastapi.keys import check_job_id
 from redispatcher_fastapi.middleware import (
@@ -26,7 +29,11 @@ from redispatcher_fastapi.middleware import (
     publish_through,
 )
 from redispatcher_fastapi.publisher.alias import PublisherAlias, RefusesDepends
+from redispatcher_fastapi.publisher.transactional import TransactionalPublisher, TransactionSender
 from redispatcher_fastapi.sealing import Sealing
+
+if TYPE_CHECKING:
+    from redispatcher_fastapi.database.channel import AnySession
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -45,9 +52,11 @@ class Publisher(Generic[C_co]):
     """
 
     __slots__ = (
+        "_after_commit",
         "_definition",
         "_max_message_bytes",
         "_middleware",
+        "_outbox",
         "_sealing",
         "_sender",
         "consumer",
@@ -61,6 +70,8 @@ class Publisher(Generic[C_co]):
         max_message_bytes: int,
         sealing: Sealing | None = None,
         middleware: Sequence[Middleware] = (),
+        after_commit: Channel | None = None,
+        outbox: Channel | None = None,
     ) -> None:
         self._definition = definition_of(consumer)
         self.consumer = consumer
@@ -68,6 +79,8 @@ class Publisher(Generic[C_co]):
         self._max_message_bytes = max_message_bytes
         self._sealing = sealing
         self._middleware = around_publishes(middleware)
+        self._after_commit = after_commit or AfterCommit(sender, GuardedHooks(LoggingHooks()))
+        self._outbox = outbox
 
     if not TYPE_CHECKING:
 
@@ -233,6 +246,49 @@ class Publisher(Generic[C_co]):
             created=False,
         )
 
+    def after_commit(self, session: "AnySession") -> TransactionalPublisher[C_co]:
+        """Return a publisher whose messages go out once the session's transaction is committed.
+
+        Nothing is published of a transaction, or of a savepoint, that is rolled back. What cannot
+        be published then is reported, and lost: see :meth:`in_transaction`.
+
+        Raises:
+            ConfigurationError: ``session`` is none of SQLAlchemy's, or that is not installed.
+        """
+        return self._transactional(session, self._after_commit)
+
+    def in_transaction(self, session: "AnySession") -> TransactionalPublisher[C_co]:
+        """Return a publisher whose messages are part of the session's transaction.
+
+        They are rows of the configured outbox, and a pool moves them to Redis after the commit:
+        each committed one becomes a job, whatever fails meanwhile.
+
+        Raises:
+            ConfigurationError: there is no outbox in the configuration, ``session`` is none of
+                SQLAlchemy's, or that is not installed.
+        """
+        if self._outbox is None:
+            raise ConfigurationError(
+                f"{self}.in_transaction() needs a table to write to: "
+                "RedispatcherConfig(outbox=Outbox(engine))."
+            )
+        return self._transactional(session, self._outbox)
+
+    def _transactional(
+        self, session: "AnySession", channel: Channel
+    ) -> TransactionalPublisher[C_co]:
+        sender = TransactionSender(self._sender.store, session, channel)
+        return TransactionalPublisher(
+            Publisher(
+                self.consumer,
+                sender,
+                max_message_bytes=self._max_message_bytes,
+                sealing=self._sealing,
+                middleware=self._middleware,
+            ),
+            sender,
+        )
+
     async def _publish_through(
         self,
         messages: tuple[Any, ...],
@@ -296,35 +352,3 @@ class Publisher(Generic[C_co]):
 
     def __repr__(self) -> str:
         return f"Publisher[{self._definition.name}]"
-
-
-class Publishers:
-    """The publishers of one sender, made when they are first asked for."""
-
-    def __init__(
-        self,
-        sender: MessageSender,
-        *,
-        max_message_bytes: int,
-        sealing: Sealing | None = None,
-        middleware: Sequence[Middleware] = (),
-    ) -> None:
-        self._sender = sender
-        self._max_message_bytes = max_message_bytes
-        self._sealing = sealing
-        self._middleware = middleware
-        self._made: dict[type[Any], Publisher[Any]] = {}
-
-    def publisher(self, consumer: type[C], /) -> Publisher[C]:
-        """Return the publisher of a consumer."""
-        made = self._made.get(consumer)
-        if made is None:
-            made = Publisher(
-                consumer,
-                self._sender,
-                max_message_bytes=self._max_message_bytes,
-                sealing=self._sealing,
-                middleware=self._middleware,
-            )
-            self._made[consumer] = made
-        return made

@@ -26,6 +26,7 @@ from redispatcher_fastapi.broker.types import (
     TakenBack,
 )
 from redispatcher_fastapi.cli import announcing
+from redispatcher_fastapi.errors import QueueFullError
 from redispatcher_fastapi.hooks import (
     GuardedHooks,
     LoggingHooks,
@@ -43,6 +44,7 @@ SECOND = timedelta(seconds=1)
 DELIVERY = Delivery("letters", "a", "holder", 1, "1,1", b"", 0, losses=3)
 ERROR = AttemptError("ValueError: no")
 OUTAGE = Outage(("letters", "parcels"), "Redis did not answer a claim: no", 2 * SECOND)
+REFUSAL = QueueFullError("Queue 'letters' is full.")
 BLOCK = LoopBlock(2 * SECOND, "  File ...", name="Send", queue="letters", job_id="a")
 
 EVENTS: dict[str, Callable[[PoolHooks], None]] = {
@@ -64,6 +66,11 @@ EVENTS: dict[str, Callable[[PoolHooks], None]] = {
     "pool.can_claim": lambda hooks: hooks.claiming_resumed(OUTAGE),
     "pool.loop_blocked": lambda hooks: hooks.loop_blocked(BLOCK),
     "pool.loop_freed": lambda hooks: hooks.loop_freed(BLOCK),
+    "publish.after_commit_failed": lambda hooks: hooks.after_commit_failed("l", ["a"], REFUSAL),
+    "outbox.relayed": lambda hooks: hooks.outbox_relayed(2),
+    "outbox.refused": lambda hooks: hooks.outbox_refused("letters", "a", "no such option"),
+    "outbox.cannot_relay": lambda hooks: hooks.outbox_failed("the queue is full", 2 * SECOND),
+    "outbox.can_relay": lambda hooks: hooks.outbox_resumed(2 * SECOND),
 }
 METHODS = [name for name, _ in inspect.getmembers(PoolHooks, inspect.isfunction)]
 
@@ -135,7 +142,7 @@ def test_whatever_a_hook_is_given_is_importable_beside_it() -> None:
         for name in METHODS
         for annotation in inspect.get_annotations(getattr(PoolHooks, name)).values()
     ]
-    named = set(re.findall(r"\b[A-Z]\w+", " ".join(annotations))) - {"None"}
+    named = set(re.findall(r"\b[A-Z]\w+", " ".join(annotations))) - {"None", "Exception"}
     members = {member.__name__ for member in get_args(Outcome)}
 
     assert {"Delivery", "TakenBack"} <= named

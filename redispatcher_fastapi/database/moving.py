@@ -1,0 +1,155 @@
+"""Moves one batch of messages from the outbox to Redis, in one transaction of the database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anyio import CapacityLimiter, from_thread, to_thread
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import await_only
+
+from redispatcher_fastapi.broker.types import REFUSED
+from redispatcher_fastapi.database.queries import begin, check_table, fetch, locks_rows, settle
+from redispatcher_fastapi.database.rows import RowError, decode_row
+from redispatcher_fastapi.errors import PublishError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine
+
+    from sqlalchemy import Connection, Engine
+
+    from redispatcher_fastapi.broker.sending import DirectSender
+    from redispatcher_fastapi.broker.types import Answer, Submission
+    from redispatcher_fastapi.database.outbox import Outbox
+    from redispatcher_fastapi.database.rows import Row
+
+    Publish = Callable[[list[Row]], "Moved"]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Moved:
+    """What became of the messages of one batch.
+
+    ``is_full`` is set where there may be more, ``is_waiting`` where another relay has what comes
+    before. ``troubles`` says of queues why nothing more could be published.
+    """
+
+    done: list[Row] = field(default_factory=list["Row"])
+    refused: list[tuple[Row, str]] = field(default_factory=list[tuple["Row", str]])
+    troubles: dict[str, str] = field(default_factory=dict[str, str])
+    is_full: bool = False
+    is_waiting: bool = False
+
+
+class Mover:
+    """Uses an engine of either kind: a synchronous one works in a thread."""
+
+    def __init__(self, outbox: Outbox, sender: DirectSender) -> None:
+        self._outbox = outbox
+        self._sender = sender
+        self._limiter = CapacityLimiter(1)
+
+    async def check(self) -> None:
+        """Compare the table with what is needed; raises ``OutboxTableError``."""
+        await self._in_connection(lambda connection, _: check_table(connection, self._outbox.table))
+
+    async def move(self, *, except_queues: Collection[str], is_refused: bool = False) -> Moved:
+        """Move a batch; raises whatever the database does, and then nothing was deleted."""
+        return await self._in_connection(
+            partial(_move, outbox=self._outbox, except_queues=except_queues, is_refused=is_refused)
+        )
+
+    async def _in_connection(self, work: Callable[[Connection, Publish], T]) -> T:
+        engine = self._outbox.engine
+        if isinstance(engine, AsyncEngine):
+            async with engine.connect() as connection:
+                return await connection.run_sync(work, lambda rows: await_only(self._publish(rows)))
+        # A database that hangs does not hold up the end of the process.
+        return await to_thread.run_sync(
+            _work_in_thread,
+            engine,
+            work,
+            self._publish,
+            limiter=self._limiter,
+            abandon_on_cancel=True,
+        )
+
+    async def _publish(self, rows: list[Row]) -> Moved:
+        moved = Moved()
+        queues: dict[str, list[tuple[Row, Submission]]] = {}
+        for row in rows:
+            try:
+                queues.setdefault(row.queue, []).append((row, decode_row(row)))
+            except RowError as error:
+                moved.refused.append((row, str(error)))
+        await asyncio.gather(*(self._publish_to(*each, moved) for each in queues.items()))
+        return moved
+
+    async def _publish_to(
+        self, queue: str, messages: list[tuple[Row, Submission]], moved: Moved
+    ) -> None:
+        submissions = [submission for _, submission in messages]
+        try:
+            answers = await self._sender.send_some(queue, submissions)
+        except PublishError as error:
+            moved.troubles[queue] = str(error)
+            return
+        for (row, _), answer in zip(messages, answers, strict=True):
+            if isinstance(answer, PublishError):
+                moved.troubles[queue] = str(answer)
+            elif answer.letter == REFUSED:
+                moved.refused.append((row, _duplicate(answer)))
+            else:
+                moved.done.append(row)
+
+
+def _duplicate(answer: Answer) -> str:
+    return f"it is not unique, the job {answer.other} is there; delete the row or let it wait"
+
+
+def _move(
+    connection: Connection,
+    publish: Publish,
+    *,
+    outbox: Outbox,
+    except_queues: Collection[str],
+    is_refused: bool,
+) -> Moved:
+    begin(connection)
+    rows, is_waiting = fetch(
+        connection,
+        outbox.table,
+        limit=outbox.batch,
+        except_queues=except_queues,
+        is_refused=is_refused,
+    )
+    if not rows:
+        return Moved(is_waiting=is_waiting)
+    if not locks_rows(connection):
+        # Where a transaction keeps nobody from reading, it need not keep others from writing.
+        connection.commit()
+    moved = publish(rows)
+    settle(
+        connection,
+        outbox.table,
+        done=[row.position for row in moved.done],
+        refused=[(row.position, reason) for row, reason in moved.refused],
+    )
+    connection.commit()
+    moved.is_full = len(rows) == outbox.batch
+    moved.is_waiting = is_waiting
+    return moved
+
+
+def _work_in_thread(
+    engine: Engine,
+    work: Callable[[Connection, Publish], T],
+    publish: Callable[[list[Row]], Coroutine[Any, Any, Moved]],
+) -> T:
+    with engine.connect() as connection:
+        return work(connection, lambda rows: from_thread.run(publish, rows))

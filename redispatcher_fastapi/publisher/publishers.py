@@ -1,0 +1,59 @@
+"""The publishers of one application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redispatcher_fastapi.database import AfterCommit
+from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
+from redispatcher_fastapi.publisher.publisher import C, Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redispatcher_fastapi.broker.types import MessageSender
+    from redispatcher_fastapi.database import Channel
+    from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.middleware import Middleware
+    from redispatcher_fastapi.sealing import Sealing
+
+
+class Publishers:
+    """The publishers of one sender, made when they are first asked for."""
+
+    def __init__(
+        self,
+        sender: MessageSender,
+        *,
+        max_message_bytes: int,
+        sealing: Sealing | None = None,
+        middleware: Sequence[Middleware] = (),
+        hooks: PoolHooks | None = None,
+        outbox: Channel | None = None,
+    ) -> None:
+        """``hooks`` are told what could not be published after a commit."""
+        self._sender = sender
+        self._max_message_bytes = max_message_bytes
+        self._sealing = sealing
+        self._middleware = middleware
+        #: One for all consumers, so that the messages of one transaction go out together.
+        self.after_commit = AfterCommit(sender, GuardedHooks(hooks or LoggingHooks()))
+        #: Where ``in_transaction`` writes to.
+        self.outbox = outbox
+        self._made: dict[type[Any], Publisher[Any]] = {}
+
+    def publisher(self, consumer: type[C], /) -> Publisher[C]:
+        """Return the publisher of a consumer."""
+        made = self._made.get(consumer)
+        if made is None:
+            made = Publisher(
+                consumer,
+                self._sender,
+                max_message_bytes=self._max_message_bytes,
+                sealing=self._sealing,
+                middleware=self._middleware,
+                after_commit=self.after_commit,
+                outbox=self.outbox,
+            )
+            self._made[consumer] = made
+        return made
