@@ -6,12 +6,16 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
 from redispatcher_fastapi import (
     BaseConsumer,
+    Batch,
+    BatchConsumer,
+    BatchItem,
+    ConsumerConfig,
     Fixed,
     JobContext,
     RedispatcherConfig,
@@ -191,6 +195,38 @@ class Snoozing(Observed):
         return context.attempt
 
 
+class Batched(BatchConsumer):
+    """Takes ten at once, for as long as the longest takes; any of them may end the process."""
+
+    QUEUE = "batched"
+    BATCH = Batch(size=10, linger=timedelta(milliseconds=100))
+
+    class Message(Timed.Message):
+        is_killer: bool = False
+
+    async def around_batch(
+        self, run: Callable[[], Awaitable[None]], items: Sequence[BatchItem[Any, Any]]
+    ) -> None:
+        for item in items:
+            note("started", item.id, item.attempt)
+            note("alone" if len(items) == 1 else "together", item.id, item.attempt)
+        try:
+            await run()
+        except asyncio.CancelledError:
+            for item in items:
+                note("cancelled", item.id, item.attempt)
+            raise
+        for item in items:
+            note("finished", item.id, item.attempt)
+
+    async def process_batch(self, items: Sequence[BatchItem[Message, int]]) -> None:
+        await asyncio.sleep(max(item.message.pause for item in items))
+        if any(item.message.is_killer for item in items):
+            os.kill(os.getpid(), signal.SIGKILL)
+        for item in items:
+            item.succeed(os.getpid())
+
+
 class Overdue(Observed):
     """Exceeds its own time limit, twice."""
 
@@ -205,7 +241,8 @@ class Overdue(Observed):
         await asyncio.Event().wait()
 
 
-CONSUMERS: tuple[type[Observed], ...] = (
+CONSUMERS: tuple[type[BaseConsumer], ...] = (
+    Batched,
     Quick,
     Slow,
     Blocking,
@@ -222,7 +259,10 @@ CONSUMERS: tuple[type[Observed], ...] = (
 def make_config(environment: Mapping[str, str]) -> RedispatcherConfig:
     """Return the configuration of a pool process; the DSN is read by the library itself."""
     return RedispatcherConfig(
-        consumers=CONSUMERS,
+        consumers=[
+            ConsumerConfig(consumer_class=consumer, count=2 if consumer is Batched else 10)
+            for consumer in CONSUMERS
+        ],
         lease=timedelta(seconds=float(environment["RELIABILITY_LEASE"])),
         grace_period=timedelta(seconds=float(environment["RELIABILITY_GRACE"])),
     )
