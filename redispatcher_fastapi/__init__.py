@@ -15,7 +15,10 @@ if TYPE_CHECKING:
         BatchItem,
         InvalidOptionError,
         MessageEncodingError,
+        OnConflict,
         ResultDecodingError,
+        Unique,
+        UniqueScope,
     )
     from redispatcher_fastapi.database import Outbox
     from redispatcher_fastapi.dispatcher import Redispatcher
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
         BrokerUnavailableError,
         ConfigurationError,
         ConsumerDefinitionError,
+        DuplicateJobError,
         JobCancelledError,
         JobError,
         JobExpiredError,
@@ -46,7 +50,15 @@ if TYPE_CHECKING:
     )
     from redispatcher_fastapi.hooks import LoggingHooks, PoolHooks
     from redispatcher_fastapi.inspector import Inspector, JobPage
-    from redispatcher_fastapi.job import Attempt, Job, JobContext, JobRecord, JobState
+    from redispatcher_fastapi.job import (
+        Attempt,
+        Disposition,
+        Job,
+        JobContext,
+        JobRecord,
+        JobState,
+        Priority,
+    )
     from redispatcher_fastapi.keys import InvalidNameError
     from redispatcher_fastapi.middleware import (
         BatchRun,
@@ -77,6 +89,8 @@ __all__ = [
     "ConsumerConfig",
     "ConsumerDefinitionError",
     "ConsumerPool",
+    "Disposition",
+    "DuplicateJobError",
     "Exponential",
     "Fixed",
     "Inspector",
@@ -99,11 +113,13 @@ __all__ = [
     "NoTransactionError",
     "NotReplicatedError",
     "NotRunningError",
+    "OnConflict",
     "Outbox",
     "OutboxTableError",
     "PoolHealth",
     "PoolHooks",
     "PoolState",
+    "Priority",
     "Publication",
     "PublishError",
     "PublishUncertainError",
@@ -124,6 +140,8 @@ __all__ = [
     "SigningKeys",
     "Snooze",
     "TransactionalPublisher",
+    "Unique",
+    "UniqueScope",
     "WrongMessageError",
 ]
 
@@ -147,6 +165,8 @@ _MODULES = {
     "ConsumerConfig": "config",
     "ConsumerDefinitionError": "errors",
     "ConsumerPool": "pool",
+    "Disposition": "job",
+    "DuplicateJobError": "errors",
     "Exponential": "backoff",
     "Fixed": "backoff",
     "Inspector": "inspector",
@@ -169,11 +189,13 @@ _MODULES = {
     "NoTransactionError": "errors",
     "NotReplicatedError": "errors",
     "NotRunningError": "errors",
+    "OnConflict": "consumer",
     "Outbox": "database",
     "OutboxTableError": "errors",
     "PoolHealth": "pool",
     "PoolHooks": "hooks",
     "PoolState": "pool",
+    "Priority": "job",
     "Publication": "middleware",
     "PublishError": "errors",
     "PublishUncertainError": "errors",
@@ -194,6 +216,8 @@ _MODULES = {
     "SigningKeys": "sealing",
     "Snooze": "backoff",
     "TransactionalPublisher": "publisher",
+    "Unique": "consumer",
+    "UniqueScope": "consumer",
     "WrongMessageError": "errors",
 }
 

@@ -112,6 +112,17 @@ class WrongMessageError(PublishError, TypeError):
     """Raised when what is published is not exactly the consumer's own ``Message``."""
 
 
+class DuplicateJobError(PublishError):
+    """Raised when there is a job already for a message that is to be unique, or raise.
+
+    ``job_id`` is the id of that job, which was left as it was.
+    """
+
+    def __init__(self, message: str, *, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
 class MiddlewareError(PublishError, RuntimeError):
     """Raised when a middleware returned although nothing was published, and raised nothing."""
 

@@ -36,6 +36,27 @@ class JobState(StrEnum):
         return self in {JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED}
 
 
+class Priority(StrEnum):
+    """Which jobs of a queue start first: all that are due and high, then normal, then low."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Disposition(StrEnum):
+    """What became of a message that was published."""
+
+    #: There is a new job for it.
+    CREATED = "created"
+    #: There was a job already, which was left as it was.
+    EXISTING = "existing"
+    #: The job that was there has this message now, and starts when it would have.
+    REPLACED = "replaced"
+    #: The job that was there has this message now, and starts when this one would have.
+    DEBOUNCED = "debounced"
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One ended attempt.
@@ -72,6 +93,14 @@ class JobRecord:
     started_at: datetime | None
     finished_at: datetime | None
     history: tuple[Attempt, ...] = ()
+    #: Of a job that is finished, and not dead, it is not known any more.
+    priority: Priority = Priority.NORMAL
+    #: The key of the partition it belongs to, see ``docs/limits.md``.
+    partition: str | None = None
+    #: By when it must have started; ``None`` once it has.
+    expires_at: datetime | None = None
+    #: It runs, and somebody has cancelled it.
+    is_cancelling: bool = False
 
 
 class JobStore(Protocol):
@@ -93,7 +122,7 @@ class JobStore(Protocol):
 class Job(Generic[R_co]):
     """A handle on one published job; ``R`` is what ``process_message`` returns."""
 
-    __slots__ = ("_decode_result", "_store", "created", "id", "queue")
+    __slots__ = ("_decode_result", "_store", "disposition", "id", "queue")
 
     def __init__(
         self,
@@ -102,14 +131,20 @@ class Job(Generic[R_co]):
         *,
         queue: str,
         id: str,  # the public attribute's name
-        created: bool = True,
+        disposition: Disposition = Disposition.CREATED,
     ) -> None:
         self._store = store
         self._decode_result = decode_result
         self.queue = queue
         self.id = id
-        #: ``False`` when a job with this id existed already; that job was left as it was.
-        self.created = created
+        #: What became of the message; unless it is ``CREATED``, ``id`` is that of the job which
+        #: was there before.
+        self.disposition = disposition
+
+    @property
+    def created(self) -> bool:
+        """Whether there is a new job; ``False`` when one for this message existed already."""
+        return self.disposition is Disposition.CREATED
 
     async def state(self) -> JobState | None:
         """Return the state now, or ``None`` when no record is left."""
@@ -140,7 +175,7 @@ class Job(Generic[R_co]):
         return self._decode_result(await self._store.wait_for_result(self.queue, self.id, wait))
 
     def __repr__(self) -> str:
-        return f"Job(id={self.id!r}, queue={self.queue!r}, created={self.created!r})"
+        return f"Job(id={self.id!r}, queue={self.queue!r}, {self.disposition})"
 
 
 def _as_duration(timeout: Any) -> timedelta | None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from redispatcher_fastapi.consumer import BaseConsumer, BatchItem
-    from redispatcher_fastapi.job import Job, JobContext
+    from redispatcher_fastapi.consumer import BaseConsumer, BatchItem, Unique
+    from redispatcher_fastapi.job import Job, JobContext, Priority
 
 T = TypeVar("T")
 SubjectT = TypeVar("SubjectT")
@@ -47,6 +47,10 @@ class Publication:
     id: str | None = None
     delay: timedelta | None = None
     at: datetime | None = None
+    #: ``None`` where the caller leaves it to the consumer, as the next two.
+    priority: Priority | None = None
+    expires: timedelta | datetime | None = None
+    unique: Unique | None = None
 
 
 @dataclass(frozen=True, slots=True)

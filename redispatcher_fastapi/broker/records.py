@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.broker.scripts import as_bytes, as_text
 from redispatcher_fastapi.clock import from_milliseconds
-from redispatcher_fastapi.job import Attempt, JobRecord, JobState
+from redispatcher_fastapi.job import Attempt, JobRecord, JobState, Priority
 from redispatcher_fastapi.sealing import without_signature
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _PUBLISHED_DIGITS = 13
 _ENVELOPE = b'{"v":1,"body":'
 _ENVELOPE_WITH_HEADERS = b'{"v":1,"headers":'
 _BODY = ',"body":'
+_LEVELS = {priority.encode(): priority for priority in Priority}
 _FAULTS = re.compile(rb"(\d{1,9}),(\d{1,9}),\d{1,9}")
 # More digits are no time, and Python refuses to read thousands of them.
 _FINISHED = re.compile(
@@ -72,6 +73,8 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
     attempts = (parse_attempt(as_bytes(entry)) for entry in reply[5])
     history = tuple(attempt for attempt in attempts if attempt is not None)
     last_error = next((attempt.error for attempt in reversed(history) if attempt.error), None)
+    priority = _LEVELS.get(as_bytes(reply[6]), Priority.NORMAL)
+    partition = as_bytes(reply[7]).decode(errors="replace") or None
     finished = _parse_finished(record) if state.is_finished else None
     if finished is not None:
         body, headers = (
@@ -92,10 +95,12 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
             started_at=from_milliseconds(finished.started_ms),
             finished_at=from_milliseconds(finished.finished_ms),
             history=history,
+            priority=priority,
+            partition=partition,
         )
     published_ms, _, envelope = split_live_record(record)
     body, headers = _split_envelope(envelope)
-    started = _STARTED.fullmatch(delivery)
+    started, expiry = _STARTED.fullmatch(delivery), as_text(reply[8])
     return JobRecord(
         id=job_id,
         queue=queue,
@@ -111,6 +116,10 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
         started_at=from_milliseconds(int(started[1])) if started else None,
         finished_at=None,
         history=history,
+        priority=priority,
+        partition=partition,
+        expires_at=from_milliseconds(int(expiry)) if _TIME.fullmatch(expiry) else None,
+        is_cancelling=bool(reply[9]),
     )
 
 

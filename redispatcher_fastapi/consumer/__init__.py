@@ -14,9 +14,17 @@ from redispatcher_fastapi.consumer.batch import Batch, BatchItem, ItemSucceeded,
 from redispatcher_fastapi.consumer.batch_consumer import BatchConsumer
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition
 from redispatcher_fastapi.consumer.encoding import MessageEncodingError
+from redispatcher_fastapi.consumer.handles import make_job, refuse_duplicates
+from redispatcher_fastapi.consumer.options import (
+    InvalidOptionError,
+    PublishManyOptions,
+    PublishOptions,
+)
 from redispatcher_fastapi.consumer.results import ResultDecodingError, ResultEncodingError
 from redispatcher_fastapi.consumer.sealed import result_reader, seal_result
-from redispatcher_fastapi.consumer.submission import InvalidOptionError, prepare
+from redispatcher_fastapi.consumer.submission import prepare
+from redispatcher_fastapi.consumer.traits import traits_for
+from redispatcher_fastapi.consumer.unique import OnConflict, Unique, UniqueScope
 
 __all__ = [
     "AsyncRedisClient",
@@ -31,11 +39,19 @@ __all__ = [
     "InvalidOptionError",
     "ItemSucceeded",
     "MessageEncodingError",
+    "OnConflict",
+    "PublishManyOptions",
+    "PublishOptions",
     "ResultDecodingError",
     "ResultEncodingError",
+    "Unique",
+    "UniqueScope",
     "Verdicts",
     "definition_of",
+    "make_job",
     "prepare",
+    "refuse_duplicates",
     "result_reader",
     "seal_result",
+    "traits_for",
 ]

@@ -6,22 +6,24 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Protocol, get_origin, overload
 
 from pydantic import BaseModel, ConfigDict
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, Unpack
 
 from redispatcher_fastapi.backoff import RetryPolicy
 from redispatcher_fastapi.broker.scripts import CommandClient
 from redispatcher_fastapi.broker.sending import DirectSender
 from redispatcher_fastapi.consumer.checks import check_attributes
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition, define
-from redispatcher_fastapi.consumer.sealed import result_reader
+from redispatcher_fastapi.consumer.handles import make_job
 from redispatcher_fastapi.consumer.submission import MAX_MESSAGE_BYTES, prepare
 from redispatcher_fastapi.errors import ConsumerDefinitionError
-from redispatcher_fastapi.job import Job, JobContext
+from redispatcher_fastapi.job import Job, JobContext, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from redispatcher_fastapi.consumer.batch import BatchItem
+    from redispatcher_fastapi.consumer.options import PublishOptions
+    from redispatcher_fastapi.consumer.unique import Unique
     from redispatcher_fastapi.sealing import Sealing
 
 MessageT = TypeVar("MessageT")
@@ -75,6 +77,12 @@ class BaseConsumer:
     TIMEOUT: ClassVar[timedelta | None] = None
     #: How long what ``process_message`` returned is kept for ``Job.result()``.
     RESULT_TTL: ClassVar[timedelta] = timedelta(hours=1)
+    #: Which of the queue's jobs start first.
+    PRIORITY: ClassVar[Priority] = Priority.NORMAL
+    #: Which messages get one job between them, and for how long; ``None`` for none.
+    UNIQUE: ClassVar[Unique | None] = None
+    #: How long after its publish a job may still start for the first time; ``None`` for ever.
+    EXPIRES: ClassVar[timedelta | None] = None
     #: The name of the method that does the work.
     __redispatcher_method__: ClassVar[str] = "process_message"
 
@@ -114,11 +122,8 @@ class BaseConsumer:
         message: MessageT,
         redis_client: AsyncRedisClient,
         *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
         sealing: Sealing | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[ResultT]: ...
     @overload
     @classmethod
@@ -127,11 +132,8 @@ class BaseConsumer:
         message: MessageT,
         redis_client: AsyncRedisClient,
         *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
         sealing: Sealing | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[ResultT]: ...
     @overload
     @classmethod
@@ -140,11 +142,8 @@ class BaseConsumer:
         message: MessageT,
         redis_client: AsyncRedisClient,
         *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
         sealing: Sealing | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[ResultT]: ...
     @classmethod
     async def publish(
@@ -156,15 +155,20 @@ class BaseConsumer:
         delay: timedelta | None = None,
         at: datetime | None = None,
         headers: BaseModel | Mapping[str, Any] | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | datetime | None = None,
+        unique: Unique | None = None,
         sealing: Sealing | None = None,
     ) -> Job[Any]:
         """Publish with any ``redis.asyncio`` client; it stays the caller's.
 
         With an ``id``, publishing again is recognised and leaves the first job as it is. ``delay``
-        or an aware ``at`` makes it start later. ``sealing`` is that of the pool's configuration;
-        without it, nothing is signed or encrypted, and a pool that has it refuses the message.
+        or an aware ``at`` makes it start later. ``priority``, ``expires`` and ``unique`` stand in
+        for what the class says. ``sealing`` is that of the pool's configuration; without it,
+        nothing is signed or encrypted, and a pool that has it refuses the message.
 
         Raises:
+            DuplicateJobError: the message was to be unique, or raise.
             PublishError: it was not published, or (``PublishUncertainError``) perhaps it was.
         """
         definition = definition_of(cls)
@@ -175,18 +179,15 @@ class BaseConsumer:
             delay=delay,
             at=at,
             headers=headers,
+            priority=priority,
+            expires=expires,
+            unique=unique,
             max_message_bytes=MAX_MESSAGE_BYTES,
             sealing=sealing,
         )
         sender = DirectSender(redis_client)
         answer = await sender.send(definition.queue, submission)
-        return Job(
-            sender.store,
-            result_reader(definition, sealing, submission.job_id),
-            queue=definition.queue,
-            id=answer.other or submission.job_id,
-            created=answer.is_new,
-        )
+        return make_job(sender.store, definition, sealing, submission, answer)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, cast, get_origin
 from pydantic import BaseModel
 
 from redispatcher_fastapi.backoff import RetryPolicy
+from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.consumer.batch import Batch
 from redispatcher_fastapi.consumer.batch_items import is_of_items
+from redispatcher_fastapi.consumer.unique import Unique
 from redispatcher_fastapi.errors import ConsumerDefinitionError
+from redispatcher_fastapi.job import Priority
 from redispatcher_fastapi.keys import InvalidNameError, check_queue_name
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) 
     """Refuse attributes that no consumer can have, also of a base without a ``QUEUE``."""
     name = consumer.__qualname__
     values: dict[str, Any] = {
-        key: getattr(consumer, key) for key in ("RETRY", "TIMEOUT", "RESULT_TTL")
+        key: getattr(consumer, key)
+        for key in ("RETRY", "TIMEOUT", "RESULT_TTL", "PRIORITY", "UNIQUE", "EXPIRES")
     }
     if not isinstance(values["RETRY"], RetryPolicy):
         raise ConsumerDefinitionError(
@@ -44,6 +48,20 @@ def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) 
         raise ConsumerDefinitionError(
             f"{name}.RESULT_TTL must be a positive timedelta, as in RESULT_TTL = "
             "timedelta(hours=1)."
+        )
+    if not isinstance(values["PRIORITY"], Priority):
+        raise ConsumerDefinitionError(
+            f"{name}.PRIORITY must be one of "
+            f"{', '.join(f'Priority.{each.name}' for each in Priority)}."
+        )
+    if values["UNIQUE"] is not None and not isinstance(values["UNIQUE"], Unique):
+        raise ConsumerDefinitionError(
+            f'{name}.UNIQUE must be a Unique, as in UNIQUE = Unique(fields=("order_id",)), or None.'
+        )
+    expires = values["EXPIRES"]
+    if expires is not None and not (_is_positive(expires) and expires <= LONGEST_DELAY):
+        raise ConsumerDefinitionError(
+            f"{name}.EXPIRES must be a positive timedelta of up to 100 years, or None for never."
         )
     around = inspect.getattr_static(consumer, "around")
     if not inspect.iscoroutinefunction(around):

@@ -28,9 +28,11 @@ from redispatcher_fastapi.consumer.encoding import (
     encode_model,
     has_generated_fields,
 )
+from redispatcher_fastapi.consumer.lock_keys import check_unique
 from redispatcher_fastapi.consumer.results import ResultCodec
 from redispatcher_fastapi.consumer.round_trip import check_round_trip, loss_marks
 from redispatcher_fastapi.errors import ConsumerDefinitionError, WrongMessageError
+from redispatcher_fastapi.job import Priority
 from redispatcher_fastapi.message import EnvelopeDecoder, encode_envelope
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.backoff import RetryPolicy
     from redispatcher_fastapi.consumer.base import BaseConsumer
     from redispatcher_fastapi.consumer.batch import Batch
+    from redispatcher_fastapi.consumer.unique import Unique
+    from redispatcher_fastapi.sealing import Sealing
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,9 @@ class ConsumerDefinition:
     retry: RetryPolicy
     timeout: timedelta | None
     result_ttl: timedelta
+    priority: Priority
+    unique: Unique | None
+    expires: timedelta | None
     has_around: bool
     message_parameter: str
     headers_parameter: str | None
@@ -72,6 +79,24 @@ class ConsumerDefinition:
     @cached_property
     def decoder(self) -> EnvelopeDecoder:
         return EnvelopeDecoder(self.message_type, self.headers_type)
+
+    @cached_property
+    def has_traits(self) -> bool:
+        """Whether its jobs ask for more than to run in their turn, even without any option."""
+        return (
+            self.priority is not Priority.NORMAL
+            or (self.unique or self.expires) is not None
+            or bool(self.partition_fields)
+        )
+
+    @property
+    def partition_fields(self) -> tuple[str, ...]:
+        """The fields of the message that its partition is made of; none without keyed limits."""
+        return ()
+
+    def partition_of(self, message: BaseModel, sealing: Sealing | None) -> str:
+        """Return the key of the partition that a message belongs to, ``""`` for none."""
+        return ""
 
     @cached_property
     def _loss_marks(self) -> tuple[bytes, ...]:
@@ -190,6 +215,9 @@ def define(
         retry=consumer.RETRY,
         timeout=consumer.TIMEOUT,
         result_ttl=consumer.RESULT_TTL,
+        priority=consumer.PRIORITY,
+        unique=consumer.UNIQUE,
+        expires=consumer.EXPIRES,
         has_around=has_around,
         message_parameter=binding.message,
         headers_parameter=binding.headers,
@@ -202,6 +230,14 @@ def define(
         _results=ResultCodec(consumer, binding.result),
         _make_headers=consumer.headers if has_hook else None,
     )
+    if definition.unique is not None:
+        check_unique(
+            definition.unique,
+            message_type,
+            definition.partition_fields,
+            where=f"{name}.UNIQUE",
+            error=ConsumerDefinitionError,
+        )
     for model in (message_type, headers_type):
         check_round_trip(model, name)
     try:

@@ -85,10 +85,10 @@ def _is_suspicious(value: Any) -> bool:
         return False
     if type(value) is float:
         return not math.isfinite(value)
-    if _is_a(value, (str, bytes)):
+    if is_a(value, (str, bytes)):
         return False
-    if _is_a(value, Collection):
-        return any(map(_is_suspicious, value.values() if _is_a(value, Mapping) else value))
+    if is_a(value, Collection):
+        return any(map(_is_suspicious, value.values() if is_a(value, Mapping) else value))
     return isinstance(value, (float, *_SECRETS))
 
 
@@ -100,15 +100,15 @@ def _compare(value: Any, written: Any, place: tuple[Any, ...]) -> Iterator[Loss]
     elif isinstance(value, float):
         if written is None and not math.isfinite(value):
             yield Loss(".".join(map(str, place)), "number")
-    elif _is_a(value, Mapping) and _is_a(written, dict) and len(value) == len(written):
+    elif is_a(value, Mapping) and is_a(written, dict) and len(value) == len(written):
         for inner, (name, inner_written) in zip(value.values(), written.items(), strict=True):
             yield from _compare(inner, inner_written, (*place, name))
-    elif _is_a(value, Collection) and _is_a(written, list) and len(value) == len(written):
+    elif is_a(value, Collection) and is_a(written, list) and len(value) == len(written):
         for index, (inner, inner_written) in enumerate(zip(value, written, strict=True)):
             yield from _compare(inner, inner_written, (*place, index))
 
 
-def _is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
+def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
     """Do what ``isinstance`` does without a type checker drawing conclusions from it."""
     return isinstance(value, kind)
 

@@ -7,20 +7,26 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Never, TypeVar, final, overload
 
 from pydantic import BaseModel
+from typing_extensions import Unpack
 
 from redispatcher_fastapi.broker.types import Answer, MessageSender, Submission
 from redispatcher_fastapi.consumer import (
     Consumes,
     ConsumesBatch,
     ConsumesSync,
+    PublishManyOptions,
+    PublishOptions,
+    Unique,
     definition_of,
+    make_job,
     prepare,
+    refuse_duplicates,
     result_reader,
 )
 from redispatcher_fastapi.database import AfterCommit, Channel
 from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
-from redispatcher_fastapi.job import Job
+from redispatcher_fastapi.job import Disposition, Job, Priority
 from redispatcher_fastapi.keys import check_job_id
 from redispatcher_fastapi.middleware import (
     Middleware,
@@ -93,31 +99,19 @@ class Publisher(Generic[C_co]):
     async def publish(
         self: "Publisher[Consumes[M, R]]",
         message: M,
-        *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[R]: ...
     @overload
     async def publish(
         self: "Publisher[ConsumesSync[M, R]]",
         message: M,
-        *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[R]: ...
     @overload
     async def publish(
         self: "Publisher[ConsumesBatch[M, R]]",
         message: M,
-        *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[R]: ...
     async def publish(
         self,
@@ -127,14 +121,20 @@ class Publisher(Generic[C_co]):
         delay: timedelta | None = None,
         at: datetime | None = None,
         headers: BaseModel | Mapping[str, Any] | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | datetime | None = None,
+        unique: Unique | None = None,
     ) -> Job[Any]:
         """Publish a message and return the handle on its job.
 
         With an ``id`` of the caller's choice, publishing again leaves the one job that exists;
         ``job.created`` tells. ``delay`` and ``at`` (an aware time) exclude each other. ``headers``
-        go on top of what the consumer's ``headers()`` makes.
+        go on top of what the consumer's ``headers()`` makes. ``priority``, ``expires`` (how long
+        after this publish, or by what aware time, it may start for the first time) and ``unique``
+        stand in for the consumer's own; ``job.disposition`` tells what ``unique`` led to.
 
         Raises:
+            DuplicateJobError: the message was to be unique, or raise.
             PublishUncertainError: Redis did not confirm in time; publishing again with the id in
                 the error's ``job_ids`` is safe.
             NotReplicatedError: the job exists, but fewer than ``confirmed_replicas`` replicas had
@@ -144,7 +144,14 @@ class Publisher(Generic[C_co]):
             WrongMessageError: the message is not exactly the consumer's ``Message``.
         """
         if self._middleware:
-            options = {"id": id, "delay": delay, "at": at}
+            options: dict[str, Any] = {
+                "id": id,
+                "delay": delay,
+                "at": at,
+                "priority": priority,
+                "expires": expires,
+                "unique": unique,
+            }
             return (await self._publish_through((message,), headers, options))[0]
         definition = self._definition
         submission = prepare(
@@ -154,46 +161,33 @@ class Publisher(Generic[C_co]):
             delay=delay,
             at=at,
             headers=headers,
+            priority=priority,
+            expires=expires,
+            unique=unique,
             max_message_bytes=self._max_message_bytes,
             sealing=self._sealing,
         )
         sender = self._sender
-        queue = definition.queue
-        answer = await sender.send(queue, submission)
-        return Job(
-            sender.store,
-            result_reader(definition, self._sealing, submission.job_id),
-            queue=queue,
-            id=answer.other or submission.job_id,
-            created=answer.is_new,
-        )
+        answer = await sender.send(definition.queue, submission)
+        return make_job(sender.store, definition, self._sealing, submission, answer)
 
     @overload
     async def publish_many(
         self: "Publisher[Consumes[M, R]]",
         messages: Iterable[M],
-        *,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishManyOptions],
     ) -> list[Job[R]]: ...
     @overload
     async def publish_many(
         self: "Publisher[ConsumesSync[M, R]]",
         messages: Iterable[M],
-        *,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishManyOptions],
     ) -> list[Job[R]]: ...
     @overload
     async def publish_many(
         self: "Publisher[ConsumesBatch[M, R]]",
         messages: Iterable[M],
-        *,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishManyOptions],
     ) -> list[Job[R]]: ...
     async def publish_many(
         self,
@@ -202,12 +196,16 @@ class Publisher(Generic[C_co]):
         delay: timedelta | None = None,
         at: datetime | None = None,
         headers: BaseModel | Mapping[str, Any] | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | datetime | None = None,
+        unique: Unique | None = None,
     ) -> list[Job[Any]]:
         """Publish messages in batches; return their jobs in the same order.
 
         All of them are checked and encoded before the first is sent. The options hold for each.
 
         Raises:
+            DuplicateJobError: one was to be unique, or raise; those that are have been published.
             PublishUncertainError: Redis did not confirm in time; jobs of earlier batches exist.
             NotReplicatedError: jobs exist, but fewer than ``confirmed_replicas`` replicas had them
                 in time; a ``PublishUncertainError``.
@@ -216,7 +214,13 @@ class Publisher(Generic[C_co]):
             MessageTooLargeError: an encoded message is larger than ``max_message_bytes``.
             WrongMessageError: a message is not exactly the consumer's ``Message``.
         """
-        options: dict[str, Any] = {"delay": delay, "at": at}
+        options: dict[str, Any] = {
+            "delay": delay,
+            "at": at,
+            "priority": priority,
+            "expires": expires,
+            "unique": unique,
+        }
         if self._middleware:
             return await self._publish_through(tuple(messages), headers, options)
         submissions = self._prepare(messages, headers, options)
@@ -243,7 +247,7 @@ class Publisher(Generic[C_co]):
             result_reader(definition, self._sealing, check_job_id(id)),
             queue=definition.queue,
             id=id,
-            created=False,
+            disposition=Disposition.EXISTING,
         )
 
     def after_commit(self, session: "AnySession") -> TransactionalPublisher[C_co]:
@@ -339,14 +343,9 @@ class Publisher(Generic[C_co]):
 
     def _jobs(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> list[Job[Any]]:
         definition, store = self._definition, self._sender.store
+        refuse_duplicates(definition, answers)
         return [
-            Job(
-                store,
-                result_reader(definition, self._sealing, submission.job_id),
-                queue=definition.queue,
-                id=answer.other or submission.job_id,
-                created=answer.is_new,
-            )
+            make_job(store, definition, self._sealing, submission, answer)
             for submission, answer in zip(submissions, answers, strict=True)
         ]
 

@@ -10,14 +10,13 @@ from redispatcher_fastapi.database.requirement import require_sqlalchemy
 from redispatcher_fastapi.errors import MiddlewareError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from concurrent.futures import Future
-    from datetime import datetime, timedelta
 
-    from pydantic import BaseModel
+    from typing_extensions import Unpack
 
     from redispatcher_fastapi.broker.types import Answer, Submission
-    from redispatcher_fastapi.consumer import Consumes, ConsumesBatch, ConsumesSync
+    from redispatcher_fastapi.consumer import Consumes, ConsumesBatch, ConsumesSync, PublishOptions
     from redispatcher_fastapi.database import Channel
     from redispatcher_fastapi.database.channel import AnySession
     from redispatcher_fastapi.job import Job, JobStore
@@ -78,37 +77,25 @@ class TransactionalPublisher(Generic[C_co]):
     def publish(
         self: TransactionalPublisher[Consumes[M, R]],
         message: M,
-        *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[R]: ...
     @overload
     def publish(
         self: TransactionalPublisher[ConsumesSync[M, R]],
         message: M,
-        *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[R]: ...
     @overload
     def publish(
         self: TransactionalPublisher[ConsumesBatch[M, R]],
         message: M,
-        *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        headers: BaseModel | Mapping[str, Any] | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Job[R]: ...
     def publish(self, message: Any, **options: Any) -> Job[Any]:
         """Check and encode a message now, and return the handle on its future job.
 
         ``job.id`` can be stored in the same transaction. ``job.created`` is ``True`` although
-        nobody knows yet. ``delay`` counts from when Redis has the message. The options are those
+        nobody knows yet. ``delay`` and ``expires`` count from when Redis has the message. The options are those
         of ``Publisher.publish``.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from redispatcher_fastapi.errors import ConfigurationError, SealError
@@ -67,6 +68,20 @@ class Sealing:
         self._accepts_unencrypted = accept_unencrypted
         self._signs = signing is not None and sign
         self._encrypts = encryption is not None and encrypt
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether what is written here is encrypted."""
+        return self._encrypts
+
+    def digest(self, text: bytes) -> str:
+        """Return 64 hexadecimal digits that only the same text has.
+
+        With keys that sign, nobody else can find the text by trying.
+        """
+        if self._signing is None:
+            return sha256(text).hexdigest()
+        return self._signing.digest(text)
 
     def seal_message(self, envelope: bytes, *, queue: str, job_id: str) -> bytes:
         """Return the envelope of a message, sealed; raises what the cipher raises."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: What every envelope begins with; the signature comes after it, and covers all that follows.
 OPENING = b'{"v":1,'
 _SHORTEST_KEY = 32
+#: What no signed text begins with, so that no digest is a signature.
+_DIGEST = b"digest:"
 _SIGNED = re.compile(rb'\{"v":1,"kid":"(%b)","sig":"([A-Za-z0-9_-]{43})",' % KEY_ID.encode())
 
 
@@ -69,6 +71,10 @@ class SigningKeys:
                 reason="bad_signature",
             )
         return OPENING + rest
+
+    def digest(self, text: bytes) -> str:
+        """Return 64 hexadecimal digits that only who knows the first key can compute."""
+        return hmac.digest(self._keys[self._first], _DIGEST + text, "sha256").hex()
 
     def __repr__(self) -> str:
         return f"SigningKeys({', '.join(self._keys)})"

@@ -12,6 +12,7 @@ import pytest
 
 from redispatcher_fastapi.backoff import Reject, Retry, Snooze
 from redispatcher_fastapi.errors import (
+    DuplicateJobError,
     JobFailedError,
     NotReplicatedError,
     PublishUncertainError,
@@ -39,6 +40,7 @@ MADE_WITH_MORE: list[RedispatcherError] = [
     JobFailedError("dead", reason="failed", error="ValueError: no"),
     PublishUncertainError("perhaps", job_ids=("a", "b")),
     NotReplicatedError("not yet", job_ids=("a",)),
+    DuplicateJobError("there is one", job_id="a"),
     SealError("forged", reason="bad_signature"),
     FailedRunsError([], RunReport()),
     EndlessRunError(5, RunReport()),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from redispatcher_fastapi.broker.records import parse_record
-from redispatcher_fastapi.job import JobState
+from redispatcher_fastapi.job import JobState, Priority
+
+#: Of a job that asks for nothing: level, partition, expiry, whether it is to be cancelled.
+PLAIN = (b"normal", b"", b"", b"")
 
 
 def live(envelope: bytes) -> list[object]:
-    return [b"queued", b"1767268800000" + envelope, b"", b"", b"", []]
+    return [b"queued", b"1767268800000" + envelope, b"", b"", b"", [], *PLAIN]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,7 @@ def test_a_body_is_shown_as_it_was_published_or_else_all_there_is(
 
 
 def test_a_record_that_was_changed_by_hand_is_shown_whole() -> None:
-    record = parse_record("letters", "a", [b"queued", b"{scribble", b"", b"", b"", []])
+    record = parse_record("letters", "a", [b"queued", b"{scribble", b"", b"", b"", [], *PLAIN])
 
     assert (record.state, record.body, record.published_at) == (JobState.QUEUED, b"{scribble", None)
 
@@ -57,7 +60,7 @@ def test_a_record_that_was_changed_by_hand_is_shown_whole() -> None:
 )
 def test_a_line_of_history_that_was_changed_by_hand_hides_no_other(line: bytes) -> None:
     good = b'1767268800000,1767268805120,{"outcome":"failed","error":"E: no"}'
-    reply = [b"queued", b"1767268800000{}", b"1,0,0", b"", b"", [line, good, line]]
+    reply = [b"queued", b"1767268800000{}", b"1,0,0", b"", b"", [line, good, line], *PLAIN]
 
     record = parse_record("letters", "a", reply)
 
@@ -66,7 +69,7 @@ def test_a_line_of_history_that_was_changed_by_hand_hides_no_other(line: bytes) 
 
 def test_an_error_in_the_history_that_is_no_text_is_left_out() -> None:
     line = b'1767268800000,1767268805120,{"outcome":["x"],"error":{"a":1},"traceback":7}'
-    reply = [b"queued", b"1767268800000{}", b"1,0,0", b"", b"", [line]]
+    reply = [b"queued", b"1767268800000{}", b"1,0,0", b"", b"", [line], *PLAIN]
 
     (attempt,) = parse_record("letters", "a", reply).history
 
@@ -81,7 +84,7 @@ def test_an_error_in_the_history_that_is_no_text_is_left_out() -> None:
     ],
 )
 def test_a_finished_record_with_impossible_numbers_is_shown_whole(record: bytes) -> None:
-    shown = parse_record("letters", "a", [b"succeeded", record, b"", b"", b"", []])
+    shown = parse_record("letters", "a", [b"succeeded", record, b"", b"", b"", [], *PLAIN])
 
     assert (shown.state, shown.body) == (JobState.SUCCEEDED, record)
 
@@ -89,13 +92,24 @@ def test_a_finished_record_with_impossible_numbers_is_shown_whole(record: bytes)
 def test_a_reason_that_is_no_text_is_shown_as_far_as_it_is() -> None:
     record = b"D1767268805120,85,35,1,0,fail\xff\n1767268800000{}"
 
-    shown = parse_record("letters", "a", [b"dead", record, b"", b"", b"", []])
+    shown = parse_record("letters", "a", [b"dead", record, b"", b"", b"", [], *PLAIN])
 
     assert shown.reason == "fail\N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize("delivery", [b"scribble", b"1", b"1,x", b"1," + b"9" * 5000, b"1,\xff"])
 def test_a_delivery_that_was_changed_by_hand_has_no_start(delivery: bytes) -> None:
-    shown = parse_record("letters", "a", [b"running", b"1767268800000{}", b"", b"", delivery, []])
+    shown = parse_record(
+        "letters", "a", [b"running", b"1767268800000{}", b"", b"", delivery, [], *PLAIN]
+    )
 
     assert (shown.state, shown.started_at) == (JobState.RUNNING, None)
+
+
+def test_a_level_that_was_changed_by_hand_is_shown_as_normal() -> None:
+    reply = [b"queued", b"1767268800000{}", b"", b"", b"", [], b"urgent\xff", b"a\xff", b"x", b""]
+
+    shown = parse_record("letters", "a", reply)
+
+    assert (shown.priority, shown.partition) == (Priority.NORMAL, "a\N{REPLACEMENT CHARACTER}")
+    assert shown.expires_at is None
