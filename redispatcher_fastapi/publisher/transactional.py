@@ -95,8 +95,8 @@ class TransactionalPublisher(Generic[C_co]):
         """Check and encode a message now, and return the handle on its future job.
 
         ``job.id`` can be stored in the same transaction. ``job.created`` is ``True`` although
-        nobody knows yet. ``delay`` and ``expires`` count from when Redis has the message. The options are those
-        of ``Publisher.publish``.
+        nobody knows yet. ``delay`` and ``expires`` count from when Redis has the message. The
+        options are those of ``Publisher.publish``.
 
         Raises:
             NoTransactionError: the session is in no transaction and begins none by itself.
