@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         BrokerUnavailableError,
         ConfigurationError,
         ConsumerDefinitionError,
+        DeclaredScheduleError,
         DuplicateJobError,
+        InvalidScheduleError,
         JobCancelledError,
         JobError,
         JobExpiredError,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         RedispatcherError,
         RequestOnlyDependencyError,
         SealError,
+        UnknownScheduleError,
         WrongMessageError,
     )
     from redispatcher_fastapi.hooks import LoggingHooks, PoolHooks
@@ -69,6 +72,8 @@ if TYPE_CHECKING:
     )
     from redispatcher_fastapi.pool import ConsumerPool, PoolHealth, PoolState, QueueHealth
     from redispatcher_fastapi.publisher import Publisher, TransactionalPublisher
+    from redispatcher_fastapi.schedules import Misfire, Overlap, Schedule
+    from redispatcher_fastapi.scheduling import ScheduleRecord, Schedules
     from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
 
 __all__ = [
@@ -89,6 +94,7 @@ __all__ = [
     "ConsumerConfig",
     "ConsumerDefinitionError",
     "ConsumerPool",
+    "DeclaredScheduleError",
     "Disposition",
     "DuplicateJobError",
     "Exponential",
@@ -96,6 +102,7 @@ __all__ = [
     "Inspector",
     "InvalidNameError",
     "InvalidOptionError",
+    "InvalidScheduleError",
     "Job",
     "JobCancelledError",
     "JobContext",
@@ -110,12 +117,14 @@ __all__ = [
     "MessageTooLargeError",
     "Middleware",
     "MiddlewareError",
+    "Misfire",
     "NoTransactionError",
     "NotReplicatedError",
     "NotRunningError",
     "OnConflict",
     "Outbox",
     "OutboxTableError",
+    "Overlap",
     "PoolHealth",
     "PoolHooks",
     "PoolState",
@@ -135,6 +144,9 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "Run",
+    "Schedule",
+    "ScheduleRecord",
+    "Schedules",
     "SealError",
     "Sealing",
     "SigningKeys",
@@ -142,6 +154,7 @@ __all__ = [
     "TransactionalPublisher",
     "Unique",
     "UniqueScope",
+    "UnknownScheduleError",
     "WrongMessageError",
 ]
 
@@ -165,6 +178,7 @@ _MODULES = {
     "ConsumerConfig": "config",
     "ConsumerDefinitionError": "errors",
     "ConsumerPool": "pool",
+    "DeclaredScheduleError": "errors",
     "Disposition": "job",
     "DuplicateJobError": "errors",
     "Exponential": "backoff",
@@ -172,6 +186,7 @@ _MODULES = {
     "Inspector": "inspector",
     "InvalidNameError": "keys",
     "InvalidOptionError": "consumer",
+    "InvalidScheduleError": "errors",
     "Job": "job",
     "JobCancelledError": "errors",
     "JobContext": "job",
@@ -186,12 +201,14 @@ _MODULES = {
     "MessageTooLargeError": "errors",
     "Middleware": "middleware",
     "MiddlewareError": "errors",
+    "Misfire": "schedules",
     "NoTransactionError": "errors",
     "NotReplicatedError": "errors",
     "NotRunningError": "errors",
     "OnConflict": "consumer",
     "Outbox": "database",
     "OutboxTableError": "errors",
+    "Overlap": "schedules",
     "PoolHealth": "pool",
     "PoolHooks": "hooks",
     "PoolState": "pool",
@@ -211,6 +228,9 @@ _MODULES = {
     "Retry": "backoff",
     "RetryPolicy": "backoff",
     "Run": "middleware",
+    "Schedule": "schedules",
+    "ScheduleRecord": "scheduling",
+    "Schedules": "scheduling",
     "SealError": "errors",
     "Sealing": "sealing",
     "SigningKeys": "sealing",
@@ -218,6 +238,7 @@ _MODULES = {
     "TransactionalPublisher": "publisher",
     "Unique": "consumer",
     "UniqueScope": "consumer",
+    "UnknownScheduleError": "errors",
     "WrongMessageError": "errors",
 }
 

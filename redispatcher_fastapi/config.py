@@ -28,6 +28,7 @@ from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition, defi
 from redispatcher_fastapi.database import Outbox
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError, ConsumerDefinitionError
+from redispatcher_fastapi.schedules import Schedule, check_schedules
 from redispatcher_fastapi.sealing import Sealing
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., None])
@@ -103,11 +104,44 @@ class ConsumerConfig(_Configuration):
     consumer_class: Annotated[type[BaseConsumer], AfterValidator(_check_consumer)]
     #: How many of its jobs run at once in one process.
     count: int = Field(default=10, ge=1, le=1000)
+    #: Schedules beside those that the class declares.
+    schedules: tuple[InstanceOf[Schedule], ...] = ()
+
+    if TYPE_CHECKING:
+        # What may be passed is wider than what the fields hold.
+        def __init__(
+            self,
+            *,
+            consumer_class: type[BaseConsumer],
+            count: int = ...,
+            schedules: Sequence[Schedule] = ...,
+        ) -> None: ...
+
+    @field_validator("schedules")
+    @classmethod
+    def _check_schedules(
+        cls, schedules: tuple[Schedule, ...], info: ValidationInfo
+    ) -> tuple[Schedule, ...]:
+        consumer: type[BaseConsumer] | None = info.data.get("consumer_class")
+        if consumer is None or not schedules:
+            return schedules
+        definition = definition_of(consumer)
+        check_schedules(
+            [*definition.schedules, *schedules],
+            owner=f"The configuration of {definition.name}",
+            message_type=definition.message_type,
+        )
+        return schedules
 
     @property
     def definition(self) -> ConsumerDefinition:
         """What was read off the class."""
         return definition_of(self.consumer_class)
+
+    @property
+    def all_schedules(self) -> tuple[Schedule, ...]:
+        """Those of the class and those of this configuration."""
+        return (*self.definition.schedules, *self.schedules)
 
 
 class RedispatcherConfig(_Configuration):

@@ -36,6 +36,18 @@ class OutboxTableError(ConfigurationError):
     """Raised at start-up when the database lacks the table of the outbox, or columns of it."""
 
 
+class InvalidScheduleError(ConfigurationError):
+    """Raised when a schedule is declared, or made at run time, that could never work."""
+
+
+class DeclaredScheduleError(RedispatcherError):
+    """Raised when a schedule is to be replaced or deleted at run time that the code declares."""
+
+
+class UnknownScheduleError(RedispatcherError, LookupError):
+    """Raised when there is no schedule of this id for this consumer."""
+
+
 class NotRunningError(RedispatcherError, RuntimeError):
     """Raised when a dispatcher, publisher or pool is used outside its lifespan."""
 

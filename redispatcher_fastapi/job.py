@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 from typing_extensions import TypeVar
 
 from redispatcher_fastapi.errors import ConfigurationError
+from redispatcher_fastapi.schedules.ticks import tick_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -205,3 +206,8 @@ class JobContext:
     attempt: int
     headers: Any
     published_at: datetime
+
+    @property
+    def tick(self) -> datetime | None:
+        """The time of its schedule that this job was made for, in UTC; ``None`` if for none."""
+        return tick_of(self.id)

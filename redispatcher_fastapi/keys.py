@@ -52,6 +52,10 @@ every script may reach all of them through the prefix it is given as its only ke
 ``joins:<group>``         hash    number of a member -> how it ended; expires a week after the last
 ``turn``                  string  holder,sequence of who empties itself for a solo job; expires
 ``stats``                 hash    counters; permanent
+``schedules``             hash    schedule id -> revision and definition; as long as it exists
+``ticks``                 zset    schedule id -> next tick (ms); those not paused
+``fired``                 hash    schedule id -> last tick and job, counts, whether it is paused
+``declarations``          hash    version -> first and last seen (ms); ``""`` -> what is declared
 ========================  ======  ==============================================================
 
 ``rd:{queue}:finished`` is a pub/sub channel: the id of each watched job that finishes.

@@ -52,13 +52,18 @@ ROLES = {
                 scripts.POKE,
                 scripts.RELEASE,
                 scripts.RENEW,
+                scripts.SCHEDULE_DECLARE,
+                scripts.SCHEDULE_FIRE,
+                scripts.SCHEDULE_LOOK,
+                scripts.SCHEDULE_READ,
                 scripts.UPKEEP,
             }
         ),
         frozenset({*_RUN, "blpop", "hgetall", "info"}),
     ),
     "monitor": Role(
-        frozenset({scripts.COUNTS, scripts.LIST, scripts.RECORD}), frozenset({*_RUN, "info"})
+        frozenset({scripts.COUNTS, scripts.LIST, scripts.RECORD, scripts.SCHEDULE_READ}),
+        frozenset({*_RUN, "info"}),
     ),
     "operator": Role(
         frozenset(
@@ -72,6 +77,10 @@ ROLES = {
                 scripts.REDRIVE,
                 scripts.SET_LIMITS,
                 scripts.SET_PRIORITY,
+                scripts.SCHEDULE_CHANGE,
+                scripts.SCHEDULE_FIRE,
+                scripts.SCHEDULE_PUT,
+                scripts.SCHEDULE_READ,
             }
         ),
         frozenset({*_RUN, "info"}),

@@ -15,13 +15,14 @@ from typing import NamedTuple
 #: Lowest first; a name stands for a module or for a package with everything in it.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "keys", "backoff", "dsn"}),
-    frozenset({"message", "job", "sealing"}),
+    frozenset({"message", "job", "schedules", "sealing"}),
     frozenset({"broker", "database"}),
     frozenset({"consumer", "config"}),
     frozenset(
         {
             *("publisher", "execution", "batch_execution", "hooks"),
             *("middleware", "injection", "logs", "describing"),
+            "scheduling",
         }
     ),
     frozenset({"pool"}),
@@ -31,7 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 ROOT = "__init__"  # re-exports, so it lies above everything and nothing may import it
 
 #: The files of functions that stand before the operations in Lua.
-LUA_LIBRARIES = frozenset({"prelude", "traits", "endings", "limits", "adding"})
+LUA_LIBRARIES = frozenset({"prelude", "traits", "endings", "limits", "adding", "schedules"})
 
 LOWEST_WITH_FASTAPI = 4
 WEB_FRAMEWORKS = frozenset({"fastapi", "starlette"})

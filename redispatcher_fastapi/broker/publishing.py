@@ -88,6 +88,13 @@ def trait_values(traits: Traits) -> tuple[Argument, ...]:
     )
 
 
+def job_values(submission: Submission) -> tuple[Argument, ...]:
+    """Return the ten values of a job, see ``lua/adding.lua``."""
+    start = (_due(submission), "1" if submission.is_chosen_id else "")
+    traits = trait_values(submission.traits or _NO_TRAITS)
+    return (submission.job_id, submission.envelope, *start, *traits)
+
+
 def queue_full(queue: str, limit: int) -> QueueFullError:
     """Return the error for a queue at its limit."""
     return QueueFullError(

@@ -15,6 +15,10 @@ from redispatcher_fastapi.broker.scripts import (
     POKE,
     RELEASE,
     RENEW,
+    SCHEDULE_DECLARE,
+    SCHEDULE_FIRE,
+    SCHEDULE_LOOK,
+    SCHEDULE_READ,
     UPKEEP,
     as_text,
 )
@@ -26,7 +30,10 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.connection import Connections
 
-_SCRIPTS = (ACK, CLAIM, CLAIM_SOLO, DEPART, FAIL, POKE, RELEASE, RENEW, UPKEEP)
+_SCRIPTS = (
+    *(ACK, CLAIM, CLAIM_SOLO, DEPART, FAIL, POKE, RELEASE, RENEW, UPKEEP),
+    *(SCHEDULE_DECLARE, SCHEDULE_FIRE, SCHEDULE_LOOK, SCHEDULE_READ),
+)
 #: Everything that a pool's scripts may call, and what it sends beside them.
 POOL_COMMANDS = sorted({"BLPOP", "HGETALL"}.union(*(script.commands for script in _SCRIPTS)))
 

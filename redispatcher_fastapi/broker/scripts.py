@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FOLDER = files("redispatcher_fastapi.broker") / "lua"
 #: Files of functions, in their order: each calls only what stands before it.
-LIBRARIES = ("prelude", "traits", "endings", "limits", "adding")
+LIBRARIES = ("prelude", "traits", "endings", "limits", "adding", "schedules")
 _FUNCTION = re.compile(r"^(?:--.*\n)*(?=local function)", re.MULTILINE)
 #: What every script begins with, then the functions it may use: making one costs each call 0.1 us.
 _BEGINNING, *_FUNCTIONS = (
@@ -144,6 +144,12 @@ ARRIVE = Script("arrive")
 PAUSE = Script("pause")
 SET_LIMITS = Script("set_limits")
 SET_PRIORITY = Script("set_priority")
+SCHEDULE_LOOK = Script("schedule_look")
+SCHEDULE_FIRE = Script("schedule_fire")
+SCHEDULE_DECLARE = Script("schedule_declare")
+SCHEDULE_PUT = Script("schedule_put")
+SCHEDULE_CHANGE = Script("schedule_change")
+SCHEDULE_READ = Script("schedule_read")
 
 
 def as_bytes(value: str | bytes) -> bytes:

@@ -26,6 +26,8 @@ logger = logging.getLogger("redispatcher.broker")
 
 #: A token that is lost with a frozen process or a broken connection costs at most this.
 BLOCK_SECONDS = 5
+#: The token of a schedule that ticks before all others.
+RESCHEDULED = "t"
 _POKE_LIFETIME = timedelta(seconds=10)
 
 
@@ -36,10 +38,17 @@ class WakeUp:
     """
 
     def __init__(
-        self, connections: Connections, queues: Sequence[str], *, woken: Callable[[], None]
+        self,
+        connections: Connections,
+        queues: Sequence[str],
+        *,
+        woken: Callable[[], None],
+        rescheduled: Callable[[], None],
     ) -> None:
+        """``rescheduled`` is called besides where the token says that a schedule was changed."""
         self._connections = connections
         self._woken = woken
+        self._rescheduled = rescheduled
         self._is_wanted = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
         self._blocked_on: frozenset[str] = frozenset()
@@ -97,6 +106,8 @@ class WakeUp:
                 if reply is not None and as_text(reply[0]) == self._poke:
                     self._is_wanted.set()
                 else:
+                    if reply is not None and as_text(reply[1]) == RESCHEDULED:
+                        self._rescheduled()
                     # Without a token too: claiming now and then makes up for one that was lost.
                     self._woken()
         finally:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.batch import BatchItem
     from redispatcher_fastapi.consumer.options import PublishOptions
     from redispatcher_fastapi.consumer.unique import Unique
+    from redispatcher_fastapi.schedules import Schedule
     from redispatcher_fastapi.sealing import Sealing
 
 MessageT = TypeVar("MessageT")
@@ -83,6 +84,8 @@ class BaseConsumer:
     UNIQUE: ClassVar[Unique | None] = None
     #: How long after its publish a job may still start for the first time; ``None`` for ever.
     EXPIRES: ClassVar[timedelta | None] = None
+    #: Messages that every pool of the consumer makes by the clock.
+    SCHEDULES: ClassVar[Sequence[Schedule]] = ()
     #: The name of the method that does the work.
     __redispatcher_method__: ClassVar[str] = "process_message"
 

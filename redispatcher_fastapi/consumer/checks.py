@@ -15,12 +15,14 @@ from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.consumer.batch import Batch
 from redispatcher_fastapi.consumer.batch_items import is_of_items
 from redispatcher_fastapi.consumer.unique import Unique
-from redispatcher_fastapi.errors import ConsumerDefinitionError
+from redispatcher_fastapi.errors import ConsumerDefinitionError, InvalidScheduleError
 from redispatcher_fastapi.job import Priority
 from redispatcher_fastapi.keys import InvalidNameError, check_queue_name
+from redispatcher_fastapi.schedules import check_schedules
 
 if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.base import BaseConsumer
+    from redispatcher_fastapi.schedules import Schedule
 
 
 _METHODS = {
@@ -63,6 +65,7 @@ def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) 
         raise ConsumerDefinitionError(
             f"{name}.EXPIRES must be a positive timedelta of up to 100 years, or None for never."
         )
+    read_schedules(consumer, None)
     around = inspect.getattr_static(consumer, "around")
     if not inspect.iscoroutinefunction(around):
         raise ConsumerDefinitionError(
@@ -75,6 +78,18 @@ def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) 
             "publish."
         )
     read_model(consumer, "Headers", root)
+
+
+def read_schedules(
+    consumer: type[BaseConsumer], message_type: type[BaseModel] | None
+) -> tuple[Schedule, ...]:
+    name = consumer.__qualname__
+    try:
+        return check_schedules(
+            consumer.SCHEDULES, owner=f"{name}.SCHEDULES", message_type=message_type
+        )
+    except InvalidScheduleError as error:
+        raise ConsumerDefinitionError(str(error)) from error
 
 
 def read_queue(consumer: type[BaseConsumer]) -> str:

@@ -21,6 +21,7 @@ from redispatcher_fastapi.consumer.checks import (
     has_own_around,
     read_model,
     read_queue,
+    read_schedules,
 )
 from redispatcher_fastapi.consumer.encoding import (
     as_mapping,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.base import BaseConsumer
     from redispatcher_fastapi.consumer.batch import Batch
     from redispatcher_fastapi.consumer.unique import Unique
+    from redispatcher_fastapi.schedules import Schedule
     from redispatcher_fastapi.sealing import Sealing
 
 
@@ -66,6 +68,7 @@ class ConsumerDefinition:
     priority: Priority
     unique: Unique | None
     expires: timedelta | None
+    schedules: tuple[Schedule, ...]
     has_around: bool
     message_parameter: str
     headers_parameter: str | None
@@ -116,8 +119,7 @@ class ConsumerDefinition:
             WrongMessageError: it is not exactly the consumer's ``Message``.
             MessageEncodingError: message or headers have no JSON that could be read back.
         """
-        self.check(message)
-        body = encode_model(message, "message", self.name, self._loss_marks)
+        body = self.encode_body(message)
         if headers is None and not self._has_own_headers:
             return encode_envelope(body)
         made = None if self._make_headers is None else self._make_headers()
@@ -142,6 +144,11 @@ class ConsumerDefinition:
             # With what it generated itself, which would be generated anew.
             return headers.model_dump(by_alias=True, round_trip=True)
         return dict(as_mapping(headers, self.name))
+
+    def encode_body(self, message: Any) -> bytes:
+        """Return the JSON of a message alone; raises as :meth:`encode` does."""
+        self.check(message)
+        return encode_model(message, "message", self.name, self._loss_marks)
 
     def encode_result(self, value: Any) -> bytes | None:
         """Return the JSON to keep of what ``process_message`` returned; ``None`` for nothing.
@@ -218,6 +225,7 @@ def define(
         priority=consumer.PRIORITY,
         unique=consumer.UNIQUE,
         expires=consumer.EXPIRES,
+        schedules=read_schedules(consumer, message_type),
         has_around=has_around,
         message_parameter=binding.message,
         headers_parameter=binding.headers,

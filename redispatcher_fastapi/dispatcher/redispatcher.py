@@ -29,6 +29,7 @@ from redispatcher_fastapi.inspector import Inspector
 from redispatcher_fastapi.middleware import check_middleware
 from redispatcher_fastapi.pool import ConsumerPool, PoolHealth
 from redispatcher_fastapi.publisher import STATE_KEY, C, Publisher, Publishers, not_running
+from redispatcher_fastapi.scheduling import Schedules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -50,6 +51,7 @@ class _Running:
 
     publishers: Publishers
     inspector: Inspector
+    schedules: Schedules
     #: Returns the pool of this process, where there is one.
     pool: Callable[[], ConsumerPool] | None = None
 
@@ -110,6 +112,15 @@ class Redispatcher:
         return self._find_running().inspector
 
     @property
+    def schedules(self) -> Schedules:
+        """The schedules of the consumers: to make some at run time, and to look after all.
+
+        Raises:
+            NotRunningError: no lifespan of this dispatcher is running in this event loop.
+        """
+        return self._find_running().schedules
+
+    @property
     def pool_health(self) -> PoolHealth | None:
         """How the pool of this process does; ``None`` where none runs.
 
@@ -158,7 +169,9 @@ class Redispatcher:
             if app is not None:
                 self._attach(app)
                 stack.callback(self._detach, app)
-            running = self._running[key] = _Running(publishers, Inspector(broker))
+            running = self._running[key] = _Running(
+                publishers, Inspector(broker), Schedules(broker, self.config)
+            )
             # Removed last of all that uses it: the jobs of a pool that stops still publish.
             stack.callback(self._running.pop, key)
             # The pool of a process of its own checks the server itself.
@@ -205,7 +218,9 @@ class Redispatcher:
         )
         self._stand_in = broker
         self._running[None, app] = _Running(
-            self._publishers(sender, has_outbox=False), Inspector(broker)
+            self._publishers(sender, has_outbox=False),
+            Inspector(broker),
+            Schedules(broker, self.config),
         )
         try:
             if app is not None:

@@ -74,7 +74,14 @@ class Claimer:
         self._news = asyncio.Event()
         self._next_sequence = 1
         self._turn = 0
-        self._waker = WakeUp(connections, list(self._lanes), woken=self._news.set)
+        #: Set when a schedule was changed.
+        self.rescheduled = asyncio.Event()
+        self._waker = WakeUp(
+            connections,
+            list(self._lanes),
+            woken=self._news.set,
+            rescheduled=self.rescheduled.set,
+        )
         self._audit = Audit(broker)
         self._loop = asyncio.get_running_loop()
 

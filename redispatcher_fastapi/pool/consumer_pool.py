@@ -36,6 +36,7 @@ from redispatcher_fastapi.pool.lanes import Lane
 from redispatcher_fastapi.pool.process import run_process
 from redispatcher_fastapi.pool.worker import Worker
 from redispatcher_fastapi.publisher import STATE_KEY, Publishers
+from redispatcher_fastapi.scheduling import timetables_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +97,11 @@ class ConsumerPool:
                 "There is nothing to run: list your consumers in "
                 "RedispatcherConfig(consumers=[...])."
             )
+        self._timetables = [
+            timetable
+            for timetable in timetables_of(config)
+            if timetable.queue in {definition.queue for definition in self._slots}
+        ]
         self._contact = Contact([each.queue for each in self._slots], GuardedHooks(self._hooks))
         self._worker: Worker | None = None
         self._is_stopping = False
@@ -163,7 +169,9 @@ class ConsumerPool:
                 if broker is None:
                     return
                 injector = self._injector or await self._make_injector(broker, stack)
-                self._worker = Worker(broker, self._make_lanes(injector), self._hooks)
+                self._worker = Worker(
+                    broker, self._make_lanes(injector), self._hooks, self._timetables
+                )
                 self._pass_on_stop()
                 hooks = GuardedHooks(self._hooks)
                 await stack.enter_async_context(

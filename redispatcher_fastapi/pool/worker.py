@@ -22,6 +22,7 @@ from redispatcher_fastapi.pool.heartbeat import Heartbeat
 from redispatcher_fastapi.pool.lanes import Lane, Run
 from redispatcher_fastapi.pool.loop_watch import LoopWatch
 from redispatcher_fastapi.pool.running import JobRunner
+from redispatcher_fastapi.pool.scheduling import keep_schedules, make_schedulers
 from redispatcher_fastapi.pool.settling import Settler
 from redispatcher_fastapi.pool.solo import SoloTurn
 from redispatcher_fastapi.pool.upkeep import keep_up
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.types import Delivery, Outcome
     from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.scheduling import Timetable
 
 logger = logging.getLogger("redispatcher.pool")
 
@@ -47,7 +49,13 @@ _BURST_LINGER = timedelta(milliseconds=50)
 class Worker:
     """Runs the lanes of one process until it is told to stop; used once."""
 
-    def __init__(self, broker: Broker, lanes: Sequence[Lane], hooks: PoolHooks) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        lanes: Sequence[Lane],
+        hooks: PoolHooks,
+        timetables: Sequence[Timetable] = (),
+    ) -> None:
         self.solo = SoloTurn(broker.settings.lease.total_seconds())
         self._broker = WorkerBroker(broker.connections, broker.settings, broker.clock)
         self._lanes = lanes
@@ -92,6 +100,9 @@ class Worker:
             )
             for claimer in self._claimers
         ]
+        self._schedulers = make_schedulers(
+            broker, timetables, [claimer.queues for claimer in self._claimers]
+        )
         self._loop_watch = LoopWatch(
             self._loop,
             limit=broker.settings.lease / 2,
@@ -166,6 +177,11 @@ class Worker:
                         claimer.wait_for_tokens(),
                     )
                 ]
+                if not burst:
+                    helpers += [
+                        actors.create_task(keep_schedules(scheduler, claimer.rescheduled))
+                        for claimer, scheduler in zip(self._claimers, self._schedulers, strict=True)
+                    ]
                 async with asyncio.TaskGroup() as claiming:
                     for claimer in self._claimers:
                         claiming.create_task(claimer.run())

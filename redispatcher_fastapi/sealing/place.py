@@ -1,11 +1,11 @@
-"""Where something sealed belongs: a message or a result, of one job, in one queue."""
+"""Where something sealed belongs: a message or a result of one job, or a schedule, in one queue."""
 
 from __future__ import annotations
 
 from struct import pack
 from typing import Literal
 
-Purpose = Literal["message", "result"]
+Purpose = Literal["message", "result", "schedule"]
 
 _DOMAIN = b"redispatcher_fastapi 1"
 

@@ -119,6 +119,18 @@ class Sealing:
             return sealed  # stored before anything was sealed, and accepted
         return envelope[len(_BEFORE_RESULT) : -1]
 
+    def seal_schedule(self, definition: bytes, *, queue: str, schedule_id: str) -> bytes:
+        """Return the definition of a schedule, sealed; raises what the cipher raises."""
+        return self._seal(definition, "schedule", queue, schedule_id)
+
+    def open_schedule(self, sealed: bytes, *, queue: str, schedule_id: str) -> bytes:
+        """Return the definition that was sealed.
+
+        Raises:
+            SealError: it is not sealed for this schedule with a known key.
+        """
+        return self._open(sealed, "schedule", queue, schedule_id)
+
     def _seal(self, envelope: bytes, purpose: Purpose, queue: str, job_id: str) -> bytes:
         context = place_context(purpose, queue, job_id)
         if self._cipher is not None and self._encrypts:

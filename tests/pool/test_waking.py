@@ -111,7 +111,7 @@ async def test_a_connection_that_breaks_while_the_pool_is_full_delays_nothing(
     async with Connections(parse_dsn(server.dsn)) as connections:
         redis: Any = connections.publisher
         is_woken = asyncio.Event()
-        waker = WakeUp(connections, ["quick"], woken=is_woken.set)
+        waker = WakeUp(connections, ["quick"], woken=is_woken.set, rescheduled=is_woken.set)
 
         async def find_blocked() -> list[str]:
             return [each["id"] for each in await redis.client_list() if each["cmd"] == "blpop"]
