@@ -209,6 +209,8 @@ class Claimed:
     #: Jobs this process runs and somebody cancelled: queue and id.
     cancelled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     has_solo: set[str] = field(default_factory=set[str])
+    #: Queues of which nothing starts until somebody, or the time, resumes them.
+    paused: set[str] = field(default_factory=set[str])
 
 
 @dataclass(frozen=True, slots=True)

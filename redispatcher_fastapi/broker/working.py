@@ -100,7 +100,7 @@ class WorkerBroker:
         replies = await self._run(CLAIM, [want.queue for want in wants], arguments)
         claimed = Claimed()
         for want, reply in zip(wants, replies, strict=True):
-            status, wait, solo, jobs, faults, time, cancelled = reply
+            status, wait, solo, jobs, faults, time, cancelled, is_paused = reply
             if not status:
                 claimed.unleased.add(want.queue)
                 continue
@@ -109,6 +109,8 @@ class WorkerBroker:
                 claimed.wait = due if claimed.wait is None else min(claimed.wait, due)
             if solo:
                 claimed.has_solo.add(want.queue)
+            if is_paused:
+                claimed.paused.add(want.queue)
             claimed.cancelled += ((want.queue, read_id(job_id)) for job_id in cancelled)
             claimed.deliveries += _deliveries(want, jobs, faults, as_text(time))
         return claimed

@@ -7,12 +7,13 @@
 -- Returns  per queue: status (1, or 0 when the holder has no lease and must renew first), milliseconds until
 --          a waiting job falls due or a limit allows the next one (-1: nothing waits for a time), number of solo jobs,
 --          {id, record, …}, {faults, …} or {}, the time of the claim, which with its sequence is the token of each
---          delivery, and the ids of jobs that the holder runs and somebody has cancelled
+--          delivery, the ids of jobs that the holder runs and somebody has cancelled, and 1 when the queue is paused
 -- Moves    scheduled | retrying -> queued (when due), queued -> running, queued -> cancelled (expired)
 -- Repeated with the same holder and sequence it answers with the same jobs.
 
 local PROMOTED_AT_ONCE, TAKEN_AT_ONCE, LOOKED_AT = 500, 16, 200
 local MANY, LONG = 16, string.rep(' ', 65)
+local LISTS = {high = 'ready:high', normal = 'ready', low = 'ready:low'}
 -- For all queues of a call together: it must not hold up the server for long, and a reply that takes longer than a
 -- client waits for it would be repeated, and never arrive. What is left over wakes a pool again.
 local jobs_left, bytes_left = 500, 1048576
@@ -46,26 +47,27 @@ local function promote(prefix, container, has_routes)
   return tonumber(head[2])
 end
 
--- Whether a job that was taken off the list of a level is to start now; ends it if it has expired.
-local function starts(prefix, level, id, record)
-  if level and call('SREM', prefix .. 'moved', level .. ':' .. id) == 1 then return false end
+-- Whether a job that was taken off the list of a level is to start now; ends it if it has expired. `marks` tells what
+-- there is to look for.
+local function starts(prefix, level, id, record, marks)
+  if marks.moved and call('SREM', prefix .. 'moved', level .. ':' .. id) == 1 then return false end
   if not record or is_finished(record) then
     call('SREM', prefix .. 'ghosts', id)
     return false
   end
-  local expires = call('ZSCORE', prefix .. 'expiries', id)
+  local expires = marks.expiries and call('ZSCORE', prefix .. 'expiries', id)
   if expires and tonumber(expires) <= now then
     end_cancelled(prefix, id, record, now, 0, 0, 0, 'expired')
     return false
   end
   if expires then call('ZREM', prefix .. 'expiries', id) end
-  if string.byte(call('HGET', prefix .. 'locks', id) or '') == 119 then unlock(prefix, id) end
+  if marks.locks and string.byte(call('HGET', prefix .. 'locks', id) or '') == 119 then unlock(prefix, id) end
   return true
 end
 
 -- Takes ids off a list and adds those that are still to run; returns how many it added.
 -- `level`: it is the list of that level, in a queue of which some jobs ask for more than to run in turn.
-local function take(prefix, list, wanted, jobs, ids, level)
+local function take(prefix, list, wanted, jobs, ids, level, marks)
   local found = 0
   for _ = 1, wanted / TAKEN_AT_ONCE + 10 do
     local popped = bytes_left > 0 and wanted > found
@@ -73,7 +75,7 @@ local function take(prefix, list, wanted, jobs, ids, level)
     if not popped or #popped == 0 then break end
     for index, record in ipairs(call('HMGET', prefix .. 'jobs', unpack(popped))) do
       local is_taken
-      if level then is_taken = starts(prefix, level, popped[index], record)
+      if level then is_taken = starts(prefix, level, popped[index], record, marks)
       else is_taken = record and not is_finished(record) end
       if is_taken then
         found, bytes_left = found + 1, bytes_left - #record
@@ -88,61 +90,73 @@ local function take(prefix, list, wanted, jobs, ids, level)
   return found
 end
 
--- Takes jobs of one level from the lines of the partitions, one of each in turn; returns how many it took, how many of
--- them were lost before, and whether it gave up before it had looked at all.
-local function take_in_turn(prefix, number, rules, wanted, suspects, jobs, ids)
-  local level, found, lost = ({'high', 'normal', 'low'})[number], 0, 0
-  local first, last = int(number * 1e12), '(' .. int((number + 1) * 1e12)
-  local passed = 0
-  for _ = 1, 4 * wanted + LOOKED_AT do
-    if found >= wanted or bytes_left <= 0 then return found, lost, false end
-    local key = call('ZRANGEBYSCORE', prefix .. 'ring', first, last, 'LIMIT', passed, 1)[1]
+-- The first job in the lines of a partition, and its level.
+local function first_of(prefix, key)
+  for _, level in ipairs({'high', 'normal', 'low'}) do
+    local id = call('LINDEX', prefix .. 'line:' .. level .. ':' .. key, 0)
+    if id then return id, level end
+  end
+end
+
+-- Takes the first job of one partition after the other, of those in a band of the ring: 0 are those whose first job was
+-- lost with a process, 1 to 3 the levels. Returns how many it took, how many of them were lost before, and whether it
+-- gave up before it had looked at all. Each look takes a job out of a line, or a partition out of the band.
+local function take_in_turn(prefix, band, rules, wanted, suspects, jobs, ids, marks)
+  local found, lost, first, last = 0, 0, int(band * 1e12), '(' .. int((band + 1) * 1e12)
+  for _ = 1, 2 * wanted + LOOKED_AT do
+    if found >= wanted or bytes_left <= 0 or (band == 0 and lost >= suspects) then return found, lost, false end
+    local key = call('ZRANGEBYSCORE', prefix .. 'ring', first, last, 'LIMIT', 0, 1)[1]
     if not key then return found, lost, false end
-    local line, starts_key = prefix .. 'line:' .. level .. ':' .. key, prefix .. 'starts:' .. key
-    local free, next_at = allowance(starts_key, rules.partition_rates)
-    local id = call('LINDEX', line, 0)
-    local record = id and call('HGET', prefix .. 'jobs', id)
-    local _, losses = read_faults(id and call('HGET', prefix .. 'faults', id))
-    if rules.slots and tonumber(call('HGET', prefix .. 'used', key) or 0) >= rules.slots then
+    local used = rules.slots and tonumber(call('HGET', prefix .. 'used', key) or 0) or 0
+    local free, next_at = allowance(prefix .. 'starts:' .. key, rules.partition_rates)
+    local id, level = first_of(prefix, key)
+    local _, losses = read_faults(id and marks.faults and call('HGET', prefix .. 'faults', id))
+    if rules.slots and used >= rules.slots then
       -- Whoever gives a slot back offers the partition again.
       call('ZREM', prefix .. 'ring', key)
     elseif free == 0 then
       call('ZREM', prefix .. 'ring', key)
       call('ZADD', prefix .. 'resting', int(next_at), key)
-    elseif losses > 0 and losses < 3 and lost >= suspects and record and not is_finished(record) then
-      passed = passed + 1
+    elseif band > 0 and losses > 0 and losses < 3 and lost >= suspects then
+      call('ZADD', prefix .. 'ring', int(call('HINCRBY', prefix .. 'stats', 'turns', 1)), key)
     else
-      if id then call('LPOP', line) end
-      if id and starts(prefix, level, id, record) then
+      if id then call('LPOP', prefix .. 'line:' .. level .. ':' .. key) end
+      local record = id and call('HGET', prefix .. 'jobs', id)
+      if id and starts(prefix, level, id, record, marks) then
         if call('HSET', prefix .. 'slots', id, (rules.is_ordered and 'o' or '-') .. key) == 1 then
           call('HINCRBY', prefix .. 'used', key, 1)
         end
-        note_start(starts_key, rules.partition_rates, id)
-        if lane(losses) == 'solo' then
+        used = used + 1
+        if losses >= 3 then
           call('RPUSH', prefix .. 'solo', id)
         else
-          found, bytes_left, lost = found + 1, bytes_left - #record, lost + (losses > 0 and 1 or 0)
+          note_starts(prefix .. 'starts:' .. key, rules.partition_rates, {id})
+          found, bytes_left, lost = found + 1, bytes_left - #record, lost + ((band == 0 or losses > 0) and 1 or 0)
           ids[#ids + 1] = id
           jobs[#jobs + 1] = id
           jobs[#jobs + 1] = record
         end
       end
-      offer(prefix, key, true)
-      if rules.slots and tonumber(call('HGET', prefix .. 'used', key) or 0) >= rules.slots then
-        call('ZREM', prefix .. 'ring', key)
-      end
+      offer(prefix, key, true, rules.slots and used >= rules.slots)
     end
   end
   return found, lost, true
 end
 
--- Lets partitions be served again that have rested; returns when the next one may be.
+-- Lets partitions be served again that have rested.
 local function end_rests(prefix)
   for _, key in ipairs(call('ZRANGEBYSCORE', prefix .. 'resting', '-inf', stamp, 'LIMIT', 0, PROMOTED_AT_ONCE)) do
     call('ZREM', prefix .. 'resting', key)
     offer(prefix, key)
   end
-  return tonumber(call('ZRANGE', prefix .. 'resting', 0, 0, 'WITHSCORES')[2])
+end
+
+-- Forgets a pause and a rest of the queue that have ended.
+local function end_stops(prefix)
+  local control = call('HMGET', prefix .. 'control', 'paused', 'rest')
+  local ends = control[1] and tonumber(string.match(control[1], '^%d+,(%d+),') or '')
+  if ends and ends <= now then call('HDEL', prefix .. 'control', 'paused') end
+  if control[2] and tonumber(control[2]) <= now then call('HDEL', prefix .. 'control', 'rest') end
 end
 
 local function replay(prefix, held, first, wanted)
@@ -171,13 +185,13 @@ end
 
 local function claim(prefix, holder, wanted, suspects, first, limits)
   local calls, held = prefix .. 'calls:' .. holder, prefix .. 'held:' .. holder
-  if not call('ZSCORE', prefix .. 'leases', holder) then return {0, -1, 0, {}, {}, stamp, {}} end
+  if not call('ZSCORE', prefix .. 'leases', holder) then return {0, -1, 0, {}, {}, stamp, {}, 0} end
   local last = call('HGET', calls, 'claim')
   if last and tonumber(last) >= tonumber(first) then
-    local cancelled = list_cancelled(prefix, held)
-    if last ~= first then return {1, 0, 0, {}, {}, stamp, cancelled} end
+    local cancelled, is_paused = list_cancelled(prefix, held), select(2, stopped_until(prefix))
+    if last ~= first then return {1, 0, 0, {}, {}, stamp, cancelled, is_paused and 1 or 0} end
     local jobs, faults, time = replay(prefix, held, tonumber(first), wanted)
-    return {1, 0, call('LLEN', prefix .. 'solo'), jobs, faults, time, cancelled}
+    return {1, 0, call('LLEN', prefix .. 'solo'), jobs, faults, time, cancelled, is_paused and 1 or 0}
   end
 
   -- Of queues whose jobs only ever run in turn, nothing else needs to be looked at.
@@ -190,33 +204,36 @@ local function claim(prefix, holder, wanted, suspects, first, limits)
   if retry and (not due or retry < due) then due = retry end
 
   wanted = math.min(wanted, jobs_left)
-  local rules, room, is_full, next_at, cancelled = nil, wanted, false, nil, {}
+  -- A suspect that was cancelled has no faults any more, and is still to be taken out of its list.
+  local has_faults = call('EXISTS', prefix .. 'faults', prefix .. 'suspects', prefix .. 'solo') > 0
+  local rules, room, is_full, next_at, is_paused, cancelled, marks = nil, wanted, false, nil, false, {}, nil
   if is_special then
+    end_stops(prefix)
+    end_rests(prefix)
     rules = read_rules(prefix, limits)
-    room, is_full, next_at = room_to_start(prefix, rules)
+    room, is_full, next_at, is_paused = room_to_start(prefix, rules)
     wanted = math.min(wanted, room)
-    local rested = end_rests(prefix)
-    if rested and (not due or rested < due) then due = rested end
     cancelled = list_cancelled(prefix, held)
+    marks = {faults = has_faults}
+    for _, name in ipairs({'moved', 'expiries', 'locks'}) do marks[name] = call('EXISTS', prefix .. name) == 1 end
   end
 
   local jobs, ids, faults, solo, left, has_more = {}, {}, {}, 0, 0, false
-  -- A suspect that was cancelled has no faults any more, and is still to be taken out of its list.
-  local has_faults = call('EXISTS', prefix .. 'faults', prefix .. 'suspects', prefix .. 'solo') > 0
   if wanted > 0 then
     if has_faults and suspects > 0 then
-      local count = take(prefix, 'suspects', math.min(suspects, wanted), jobs, ids, is_special and 'suspects')
-      wanted, suspects = wanted - count, suspects - count
+      suspects = suspects - take(prefix, 'suspects', math.min(suspects, wanted), jobs, ids, is_special and 'suspects', marks)
+      wanted = wanted - #ids
     end
     if not is_special then
       take(prefix, 'ready', wanted, jobs, ids)
     else
-      for number, level in ipairs({'high', 'normal', 'low'}) do
-        wanted = wanted - take(prefix, level == 'normal' and 'ready' or 'ready:' .. level, wanted, jobs, ids, level)
-        local count, lost, is_unfinished = take_in_turn(prefix, number, rules, wanted, suspects, jobs, ids)
+      for band = marks.faults and 0 or 1, 3 do
+        local level = ({'high', 'normal', 'low'})[band]
+        if level then wanted = wanted - take(prefix, LISTS[level], wanted, jobs, ids, level, marks) end
+        local count, lost, is_unfinished = take_in_turn(prefix, band, rules, wanted, suspects, jobs, ids, marks)
         wanted, suspects, has_more = wanted - count, suspects - lost, has_more or is_unfinished
       end
-      for _, id in ipairs(ids) do note_start(prefix .. 'starts', rules.rates, id) end
+      note_starts(prefix .. 'starts', rules.rates, ids)
     end
     jobs_left = jobs_left - #ids
     if #ids > 0 then
@@ -238,32 +255,34 @@ local function claim(prefix, holder, wanted, suspects, first, limits)
       call('HSET', calls, 'claim', first)
     end
   end
-  if has_faults then
+  local ready, is_stopped = call('LLEN', prefix .. 'ready'), false
+  if has_faults or is_special then
     solo, left = call('LLEN', prefix .. 'solo'), call('LLEN', prefix .. 'suspects')
   end
-  local ready = call('LLEN', prefix .. 'ready')
-  local is_stopped = is_special and room <= #ids
   if is_special then
-    local in_ring = call('ZCARD', prefix .. 'ring')
+    -- Those whose first job was lost are for whoever may take suspects, as those are that have no partition.
+    left = left + call('ZCOUNT', prefix .. 'ring', '-inf', '(1e12')
     ready = ready + call('LLEN', prefix .. 'ready:high') + call('LLEN', prefix .. 'ready:low')
-    if is_stopped and ready + left + in_ring > 0 then
-      if is_full then call('SET', prefix .. 'held_back', '1') end
+      + call('ZCOUNT', prefix .. 'ring', '1e12', '+inf')
+    is_stopped = room <= #ids
+    if is_stopped and ready + left + solo > 0 then
+      -- For as long as it takes the others to claim by themselves.
+      if is_full then call('SET', prefix .. 'held_back', '1', 'PX', 60000) end
       next_at = next_at or select(3, room_to_start(prefix, rules))
       if next_at and next_at >= 0 and (not due or next_at < due) then due = next_at end
     end
     local rests = tonumber(call('ZRANGE', prefix .. 'resting', 0, 0, 'WITHSCORES')[2])
     if rests and (not due or rests < due) then due = rests end
-    -- Of partitions that nothing could be taken of, although something was wanted, all wait or have lost jobs at their heads.
-    if #ids > 0 or wanted == 0 or has_more then ready = ready + in_ring end
+    if is_paused then solo = 0 end
   end
-  local wait = due and math.max(0, due - now) or -1
+  local wait = due and math.ceil(math.max(0, due - now)) or -1
   -- Suspects this process may not take would wake it again and again; whoever ends one claims by itself.
-  if not is_stopped and (#ids > 0 and left or 0) + ready > 0 then
+  if not is_stopped and ((#ids > 0 and left or 0) + ready > 0 or has_more) then
     wake(prefix)
   elseif left == 0 or is_stopped then
     call('DEL', prefix .. 'wake')
   end
-  return {1, wait, solo, jobs, faults, stamp, cancelled}
+  return {1, wait, solo, jobs, faults, stamp, cancelled, is_paused and 1 or 0}
 end
 
 local out, prefixes = {}, queues(KEYS)

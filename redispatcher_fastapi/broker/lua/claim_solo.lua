@@ -5,7 +5,7 @@
 -- ARGV[3]  sequence for the delivery
 -- ARGV[4]  '1' when the process runs nothing at all
 -- ARGV[5]  how long a turn lasts, in milliseconds
--- ARGV[6]  limits or '', see `read_rules`; rates do not hold back a job that must run alone
+-- ARGV[6]  limits or '', see `read_rules`; where they leave no room now, the turn keeps the next place for this job
 --
 -- Returns  {1, id, record, faults, token} a delivery; {2} the turn; {0} nothing. A turn that has ended, or that
 --          somebody has, is not given: whoever could not empty itself in time lets others try.
@@ -17,7 +17,7 @@ local calls, held, turn = prefix .. 'calls:' .. holder, prefix .. 'held:' .. hol
 expect(holder ~= '' and whole(sequence, 0) and whole(ARGV[5], 1) and not string.find(ARGV[6], '[^%l%d/,;]'), 'a claim')
 if not call('ZSCORE', prefix .. 'leases', holder) then return {0} end
 if ARGV[4] ~= '1' then
-  if call('LLEN', prefix .. 'solo') == 0 then return {0} end
+  if call('LLEN', prefix .. 'solo') == 0 or stopped_until(prefix) then return {0} end
   call('HDEL', held, '')
   local is_given = call('SET', prefix .. 'turn', turn, 'NX', 'PX', ARGV[5])
   return {(is_given or call('GET', prefix .. 'turn') == turn) and 2 or 0}
@@ -34,20 +34,33 @@ if last and tonumber(last) >= tonumber(sequence) then
   end
   return {0}
 end
-end_turn(prefix, holder)
+local waiting = call('LLEN', prefix .. 'solo')
+if waiting == 0 or stopped_until(prefix) then
+  end_turn(prefix, holder)
+  return {0}
+end
+call('HDEL', held, '')
 local rules = read_rules(prefix, ARGV[6])
-if stopped_until(prefix) or rules.running and count_running(prefix) >= rules.running then return {0} end
-for _ = 1, 100 do
+if rules.running and count_running(prefix) >= rules.running or allowance(prefix .. 'starts', rules.rates) == 0 then
+  call('SET', prefix .. 'turn', turn, 'NX', 'PX', ARGV[5])
+  return {0}
+end
+end_turn(prefix, holder)
+for _ = 1, math.min(waiting, 100) do
   local id = call('LPOP', prefix .. 'solo')
-  if not id then return {0} end
-  local record = call('HGET', prefix .. 'jobs', id)
-  if record and not is_finished(record) then
+  local record, key = call('HGET', prefix .. 'jobs', id), call('HGET', prefix .. 'partitions', id)
+  if not record or is_finished(record) then
+    call('SREM', prefix .. 'ghosts', id)
+  elseif key and allowance(prefix .. 'starts:' .. key, rules.partition_rates) == 0 then
+    call('RPUSH', prefix .. 'solo', id)
+  else
     local token = sequence .. ',' .. stamp .. '*'
     call('HSET', held, id, token)
-    note_start(prefix .. 'starts', rules.rates, id)
+    note_starts(prefix .. 'starts', rules.rates, {id})
+    if key then note_starts(prefix .. 'starts:' .. key, rules.partition_rates, {id}) end
     call('HSET', calls, 'claim', sequence)
     return {1, id, record, call('HGET', prefix .. 'faults', id) or '', token}
   end
-  call('SREM', prefix .. 'ghosts', id)
 end
+let_others_on(prefix)
 return {0}

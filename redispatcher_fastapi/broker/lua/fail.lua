@@ -60,8 +60,9 @@ for index, outcome in ipairs(answers) do
     elseif action == 'limited' then
       local key = reason ~= 'queue' and call('HGET', prefix .. 'partitions', id)
       if key then
+        -- The half is the mark of a rest that a job asked for: new limits do not end it.
         local rests = tonumber(call('ZSCORE', prefix .. 'resting', key) or 0)
-        call('ZADD', prefix .. 'resting', int(math.max(rests, now + delay)), key)
+        call('ZADD', prefix .. 'resting', int(math.floor(math.max(rests, now + delay))) .. '.5', key)
       else
         local rests = tonumber(call('HGET', prefix .. 'control', 'rest') or 0)
         call('HSET', prefix .. 'control', 'rest', int(math.max(rests, now + delay)))

@@ -33,39 +33,44 @@ local function allowance(starts, rates)
   return math.max(0, free), next_at
 end
 
--- Notes a start, for as long as a rate asks for it.
-local function note_start(starts, rates, id)
-  local span = 0
+-- Notes starts, for as long as a rate asks for it.
+local function note_starts(starts, rates, ids)
+  local span, noted = 0, {}
   for _, rate in ipairs(rates) do span = math.max(span, rate.span) end
-  if span == 0 then return end
+  if span == 0 or #ids == 0 then return end
+  for index, id in ipairs(ids) do
+    noted[2 * index - 1] = stamp
+    noted[2 * index] = id .. ',' .. stamp
+  end
   call('ZREMRANGEBYSCORE', starts, '-inf', int(now - span))
-  call('ZADD', starts, stamp, id .. ',' .. stamp)
+  call('ZADD', starts, unpack(noted))
   call('PEXPIRE', starts, int(span))
 end
 
--- What keeps a queue from starting anything: until when (-1: until somebody ends it), or nil.
+-- What keeps a queue from starting anything: until when (-1: until somebody ends it) or nil, and whether that is a pause.
 local function stopped_until(prefix)
   local control = call('HMGET', prefix .. 'control', 'paused', 'rest')
-  local ends = nil
+  local ends, rest = nil, tonumber(control[2] or 0)
   if control[1] then
     ends = tonumber(string.match(control[1], '^%d+,(%d*),') or '') or -1
-    if ends ~= -1 and ends <= now then
-      call('HDEL', prefix .. 'control', 'paused')
-      ends = nil
-    end
+    if ends ~= -1 and ends <= now then ends = nil end
   end
-  local rest = tonumber(control[2] or 0)
-  if rest > now then return ends == -1 and -1 or math.max(ends or 0, rest) end
-  if control[2] then call('HDEL', prefix .. 'control', 'rest') end
-  return ends
+  local is_paused = ends ~= nil
+  if rest > now and ends ~= -1 then ends = math.max(ends or 0, rest) end
+  return ends, is_paused
 end
 
--- How many jobs of a queue may start now by its own limits, whether it is one of jobs that run that allows no more, and
--- when the next one may start where that is a matter of time (-1: when somebody resumes the queue).
+-- How many jobs of a queue may start now by its own limits, whether it is one of jobs that run that allows no more,
+-- when the next one may start where that is a matter of time (-1: when somebody resumes the queue), and whether the
+-- queue is paused. While a process empties itself for a job that must run alone, the last place is kept for that job.
 local function room_to_start(prefix, rules)
-  local ends = stopped_until(prefix)
-  if ends then return 0, false, ends end
+  local ends, is_paused = stopped_until(prefix)
+  if ends then return 0, false, ends, is_paused end
   local free, next_at = allowance(prefix .. 'starts', rules.rates)
   local room = rules.running and math.max(0, rules.running - count_running(prefix)) or free
-  return math.min(room, free), room <= free, free == 0 and next_at or nil
+  local is_full = room <= free
+  if room < 1e9 and free > 0 and room > 0 and call('EXISTS', prefix .. 'turn') == 1 then
+    room, is_full = math.min(room, free) - 1, true
+  end
+  return math.min(room, free), is_full, free == 0 and next_at or nil, false
 end

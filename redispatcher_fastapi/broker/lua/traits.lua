@@ -15,9 +15,9 @@ local function ready_list(prefix, level)
 end
 
 -- Gives a partition its place in the ring, at the level of the first that waits in its line and, when it was served,
--- behind all others of that level. A partition that rests, or in whose line nobody waits, has none.
--- Tells whether it has one.
-local function offer(prefix, key, is_served)
+-- behind all others of that level; it has none while it rests, or is full, or nobody waits in its line. One whose first
+-- job was lost with a process has its place before all levels, where `claim` put it. Tells whether it has one.
+local function offer(prefix, key, is_served, is_full)
   local place, waiting = nil, 0
   for number, level in ipairs({'high', 'normal', 'low'}) do
     local length = call('LLEN', prefix .. 'line:' .. level .. ':' .. key)
@@ -30,12 +30,13 @@ local function offer(prefix, key, is_served)
     return false
   end
   call('ZADD', prefix .. 'lines', waiting, key)
-  if call('ZSCORE', prefix .. 'resting', key) then
+  if is_full or call('ZSCORE', prefix .. 'resting', key) then
     call('ZREM', prefix .. 'ring', key)
     return false
   end
-  local score = call('ZSCORE', prefix .. 'ring', key)
-  if is_served or not score or math.floor(tonumber(score) / 1e12) ~= place then
+  local score = not is_served and call('ZSCORE', prefix .. 'ring', key)
+  local band = score and math.floor(tonumber(score) / 1e12)
+  if not band or (band ~= 0 and band ~= place) then
     call('ZADD', prefix .. 'ring', int(place * 1e12 + call('HINCRBY', prefix .. 'stats', 'turns', 1)), key)
   end
   return true

@@ -50,6 +50,9 @@ local function take_back(prefix, holder, report)
       report[#report + 1] = id
       report[#report + 1] = losses
       report[#report + 1] = is_cancelled and 'cancelled' or is_dead and 'dead' or lane(losses)
+    else
+      local key = free_slot(prefix, id)
+      if key then offer(prefix, key) end
     end
   end
   call('HSET', prefix .. 'calls:' .. holder, 'given_up', '1')
