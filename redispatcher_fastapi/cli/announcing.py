@@ -60,8 +60,12 @@ async def announce(
                 "%s takes jobs from %s, %d at a time.",
                 definition.name,
                 definition.queue,
-                each.count,
-                extra={"event": "pool.consumer", "queue": definition.queue, "slots": each.count},
+                slots[definition.queue],
+                extra={
+                    "event": "pool.consumer",
+                    "queue": definition.queue,
+                    "slots": slots[definition.queue],
+                },
             )
     total = sum(slots.values())
     logger.info(

@@ -33,7 +33,8 @@ class QueueHealth:
     """
 
     queue: str
-    #: How many jobs of the queue run at once in this process, and how many do now.
+    #: How many jobs of the queue run at once in this process, and how many do now. Where they run
+    #: in batches, that is the jobs of all batches; those that gather count as running.
     slots: int
     running: int
     #: Whether Redis answered the last claim, the last renewal of the leases and the last upkeep;
