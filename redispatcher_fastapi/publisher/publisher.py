@@ -214,16 +214,24 @@ class Publisher(Generic[C_co]):
             MessageTooLargeError: an encoded message is larger than ``max_message_bytes``.
             WrongMessageError: a message is not exactly the consumer's ``Message``.
         """
-        options: dict[str, Any] = {
-            "delay": delay,
-            "at": at,
-            "priority": priority,
-            "expires": expires,
-            "unique": unique,
-        }
         if self._middleware:
+            options: dict[str, Any] = {
+                "delay": delay,
+                "at": at,
+                "priority": priority,
+                "expires": expires,
+                "unique": unique,
+            }
             return await self._publish_through(tuple(messages), headers, options)
-        submissions = self._prepare(messages, headers, options)
+        submissions = self._prepare(
+            messages,
+            headers,
+            delay=delay,
+            at=at,
+            priority=priority,
+            expires=expires,
+            unique=unique,
+        )
         answers = await self._sender.send_many(self._definition.queue, submissions)
         return self._jobs(submissions, answers)
 
@@ -314,7 +322,8 @@ class Publisher(Generic[C_co]):
 
         async def publish() -> list[Job[Any]]:
             if not prepared:  # or it is called again, and the ids have to be the same
-                prepared.extend(self._prepare(messages, publication.headers, options))
+                headers = publication.headers or None
+                prepared.extend(self._prepare(messages, headers, **options))
             if len(prepared) == 1:
                 answers = [await self._sender.send(definition.queue, prepared[0])]
             else:
@@ -327,16 +336,27 @@ class Publisher(Generic[C_co]):
         self,
         messages: Iterable[Any],
         headers: BaseModel | Mapping[str, Any] | None,
-        options: Mapping[str, Any],
+        *,
+        id: str | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | datetime | None = None,
+        unique: Unique | None = None,
     ) -> list[Submission]:
         return [
             prepare(
                 self._definition,
                 message,
+                id=id,
+                delay=delay,
+                at=at,
                 headers=headers,
+                priority=priority,
+                expires=expires,
+                unique=unique,
                 max_message_bytes=self._max_message_bytes,
                 sealing=self._sealing,
-                **options,
             )
             for message in messages
         ]

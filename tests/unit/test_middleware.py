@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -132,6 +134,13 @@ async def test_a_middleware_sees_the_call_as_it_was_made_and_the_job() -> None:
         delay=timedelta(seconds=5),
     )
     assert seeing.jobs == [job]
+
+
+def test_every_option_of_a_publish_is_told() -> None:
+    options = {*inspect.signature(Publisher.publish).parameters} - {"self", "message"}
+    told = {field.name for field in fields(Publication)} - {"consumer", "queue", "messages"}
+
+    assert told == options
 
 
 async def test_the_options_and_the_headers_are_published() -> None:
