@@ -136,7 +136,10 @@ class DuplicateJobError(PublishError):
 
 
 class MiddlewareError(PublishError, RuntimeError):
-    """Raised when a middleware returned although nothing was published, and raised nothing."""
+    """Raised when a middleware returned although nothing was published, and raised nothing.
+
+    Also where it waits for something in a publish with a transaction, which cannot wait.
+    """
 
 
 class SealError(RedispatcherError, ValueError):

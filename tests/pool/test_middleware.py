@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
@@ -12,6 +13,10 @@ from fastapi import Depends
 
 from redispatcher_fastapi import (
     BaseConsumer,
+    Batch,
+    BatchConsumer,
+    BatchItem,
+    BatchRun,
     CallNext,
     ConsumerConfig,
     Fixed,
@@ -52,6 +57,18 @@ class PassOn(BaseConsumer):
         return (await whose.publish(Whose.Message())).id
 
 
+class Many(BatchConsumer):
+    QUEUE = "many"
+    BATCH = Batch(size=2, linger=timedelta(seconds=20))
+
+    class Message(BatchConsumer.Message):
+        pass
+
+    async def process_batch(self, items: Sequence[BatchItem[Message, str]]) -> None:
+        for item in items:
+            item.succeed(tenant.get())
+
+
 class Held(BaseConsumer):
     QUEUE = "held"
     started: ClassVar[asyncio.Event]
@@ -83,6 +100,12 @@ class Refusing(Middleware):
         return await call_next()
 
 
+class Counting(Middleware):
+    async def around_batch(self, batch: BatchRun, call_next: CallNext[None]) -> None:
+        tenant.set(f"{len(batch.items)} tenants")
+        await call_next()
+
+
 class Ending(Middleware):
     def __init__(self) -> None:
         self.errors: list[type[BaseException]] = []
@@ -112,6 +135,13 @@ async def test_a_consumer_publishes_through_the_middleware_of_its_pool(redis_dsn
 
         job = running.publisher(Whose).job(job_id)
         assert await job.result(PATIENCE) == "blue"
+
+
+async def test_a_batch_goes_through_the_middleware_of_its_pool(redis_dsn: str) -> None:
+    async with running_pool(redis_dsn, Many, middleware=[Counting()]) as running:
+        jobs = await running.publisher(Many).publish_many([Many.Message(), Many.Message()])
+
+        assert [await job.result(PATIENCE) for job in jobs] == ["2 tenants"] * 2
 
 
 async def test_an_error_of_a_middleware_is_charged_to_its_job_and_the_pool_goes_on(
