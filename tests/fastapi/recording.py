@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -66,6 +67,9 @@ class RecordingSender:
 
     async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]:
         return [await self.send(queue, submission) for submission in submissions]
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[bool]:
+        raise NotImplementedError  # nothing is published with a transaction in these tests
 
     def publishers(self, *, max_message_bytes: int = 1000) -> Publishers:
         return Publishers(self, max_message_bytes=max_message_bytes)
