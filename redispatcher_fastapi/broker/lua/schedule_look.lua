@@ -21,27 +21,36 @@ end
 -- Notes that a version runs, and tells whether it is to be declared now.
 local function note(prefix, version, began)
   local declarations = prefix .. 'declarations'
-  local known, declared = call('HGETALL', declarations), ''
-  local first, latest, in_force = began, nil, nil
-  local forgotten = {}
+  local known, others, declared, newest = call('HGETALL', declarations), {}, '', 0
+  local first = began
   for index = 1, #known, 2 do
-    local name, value = known[index], known[index + 1]
+    local name = known[index]
+    local since, seen = string.match(known[index + 1], '^(%d+),(%d+)$')
     if name == '' then
-      declared = string.match(value, '^%S+') or ''
+      declared = string.match(known[index + 1], '^%S+') or ''
     else
-      local since, seen = string.match(value, '^(%d+),(%d+)$')
       since, seen = tonumber(since or 0), tonumber(seen or 0)
-      if name == version then
-        first = math.min(first, since)
-      elseif now - seen > patience or seen > now + patience then
-        forgotten[#forgotten + 1] = name
-      elseif not latest or since > latest or (since == latest and name > in_force) then
-        latest, in_force = since, name
-      end
+      newest = math.max(newest, seen)
+      if name == version then first = math.min(first, since) else others[#others + 1] = {name, since, seen} end
     end
   end
-  call('HDEL', declarations, version, unpack(forgotten))
-  call('HSET', declarations, version, int(first) .. ',' .. stamp)
+  -- After an outage nobody could have asked, and after a step of the clock nobody knows: then each has its time anew.
+  local is_outage = newest > now or now - newest > patience / 2
+  local latest, in_force, gone, seen_now = nil, nil, {}, {version, int(first) .. ',' .. stamp}
+  for _, other in ipairs(others) do
+    local name, since, seen = other[1], other[2], other[3]
+    if not is_outage and now - seen > patience then
+      gone[#gone + 1] = name
+    else
+      if is_outage then
+        seen_now[#seen_now + 1] = name
+        seen_now[#seen_now + 1] = int(since) .. ',' .. stamp
+      end
+      if not latest or since > latest or (since == latest and name > in_force) then latest, in_force = since, name end
+    end
+  end
+  call('HDEL', declarations, version, unpack(gone))
+  call('HSET', declarations, unpack(seen_now))
   if latest and (latest > first or (latest == first and in_force > version)) then return false end
   return declared ~= version or (version ~= '-' and call('EXISTS', prefix .. 'schedules') == 0)
 end
