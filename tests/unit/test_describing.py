@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from redispatcher_fastapi.broker.types import AttemptError, Delivery, Died
-from redispatcher_fastapi.describing import describe_error, holds_payload
+from redispatcher_fastapi.describing import describe_error, describe_text, holds_payload
 from redispatcher_fastapi.hooks import LoggingHooks
 
 SECRET = "4111-SECRET"
@@ -92,3 +92,16 @@ def test_causes_that_go_in_circles_come_to_an_end() -> None:
     one.__cause__, other.__cause__ = other, one
 
     assert describe_error(one).text == "ValueError: one"
+
+
+def test_notes_that_were_added_to_an_error_stand_behind_its_text() -> None:
+    error, wrong, empty = ValueError("no"), KeyError("a"), LookupError()
+    error.add_note("raised by the middleware Tenancy")
+    error.add_note("two\nlines")
+    setattr(wrong, "__notes__", "not a list")  # noqa: B010  # what no type checker would let pass
+    empty.add_note("n" * 5000)
+
+    assert describe_text(error) == "ValueError: no (raised by the middleware Tenancy; two\\nlines)"
+    assert describe_text(wrong) == "KeyError: 'a'"
+    assert describe_text(empty) == "LookupError (" + "n" * 510
+    assert "Tenancy" in (describe_error(error).traceback or "")
