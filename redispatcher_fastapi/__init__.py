@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.schedules import Misfire, Overlap, Schedule
     from redispatcher_fastapi.scheduling import ScheduleRecord, Schedules
     from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
+    from redispatcher_fastapi.stopping import Cancellation, StopReason, StopRequested
 
 __all__ = [
     "AesGcmCipher",
@@ -90,6 +91,7 @@ __all__ = [
     "BrokerError",
     "BrokerUnavailableError",
     "CallNext",
+    "Cancellation",
     "ConfigurationError",
     "ConsumerConfig",
     "ConsumerDefinitionError",
@@ -151,6 +153,8 @@ __all__ = [
     "Sealing",
     "SigningKeys",
     "Snooze",
+    "StopReason",
+    "StopRequested",
     "TransactionalPublisher",
     "Unique",
     "UniqueScope",
@@ -174,6 +178,7 @@ _MODULES = {
     "BrokerError": "errors",
     "BrokerUnavailableError": "errors",
     "CallNext": "middleware",
+    "Cancellation": "stopping",
     "ConfigurationError": "errors",
     "ConsumerConfig": "config",
     "ConsumerDefinitionError": "errors",
@@ -235,6 +240,8 @@ _MODULES = {
     "Sealing": "sealing",
     "SigningKeys": "sealing",
     "Snooze": "backoff",
+    "StopReason": "stopping",
+    "StopRequested": "stopping",
     "TransactionalPublisher": "publisher",
     "Unique": "consumer",
     "UniqueScope": "consumer",

@@ -6,17 +6,17 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anyio.to_thread import run_sync
-
 from redispatcher_fastapi.broker.types import Died
 from redispatcher_fastapi.consumer import BatchConsumer, BatchItem, ItemSucceeded, Verdicts
 from redispatcher_fastapi.execution import Execution, is_being_cancelled, make_context
 from redispatcher_fastapi.middleware import BatchRun, around_batches, run_batch_through
+from redispatcher_fastapi.stopping import StopRequested, run_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redispatcher_fastapi.broker.types import Delivery, Outcome
+    from redispatcher_fastapi.stopping import StopSignal
 
     Item = BatchItem[Any, Any]
     Members = Sequence[tuple[Delivery, Item]]
@@ -32,24 +32,27 @@ class BatchExecution(Execution):
 
         A message that cannot be read ends its own job alone. What the handler raises becomes of
         those jobs of which it said nothing. Only a cancellation of this task from outside is
-        raised; a job that is not in ``outcomes`` then is undecided.
+        raised, and what a thread raised because all jobs were asked to stop, as the same; a job
+        that is not in ``outcomes`` then is undecided.
         """
         verdicts = Verdicts()
         members = self._read_all(deliveries, verdicts, outcomes)
         if not members:
             return
         error: BaseException | None = None
+        stops = [delivery.stop for delivery, _ in members if delivery.stop is not None]
         try:
             items = [item for _, item in members]
             await run_batch_through(
                 self._middleware,
                 BatchRun(self.definition.consumer, items),
-                partial(self._in_time, partial(self._call_batch, items, verdicts)),
+                partial(self._in_time, partial(self._call_batch, items, verdicts, stops), stops),
             )
         except BaseException as raised:  # the jobs are what failed, not the pool
             error = raised
         self._decide(members, verdicts, outcomes, is_whole=error is None)
-        if error is not None and is_being_cancelled():
+        has_stopped = isinstance(error, StopRequested) and all(stop.is_requested for stop in stops)
+        if has_stopped or (error is not None and is_being_cancelled()):
             raise asyncio.CancelledError from error
         for delivery, _ in members:
             if delivery.sequence not in outcomes:
@@ -94,40 +97,39 @@ class BatchExecution(Execution):
                 case error:
                     outcomes[delivery.sequence] = self.fail(delivery, error)
 
-    async def _call_batch(self, items: Sequence[Item], verdicts: Verdicts) -> None:
+    async def _call_batch(
+        self, items: Sequence[Item], verdicts: Verdicts, stops: Sequence[StopSignal]
+    ) -> None:
         consumer = self.definition.consumer()
         assert isinstance(consumer, BatchConsumer)  # or it would have an Execution
-        body = partial(self._process_batch, consumer, items, verdicts)
+        process = partial(self._process_items, consumer, items, verdicts, stops)
+        body = partial(self._process_batch, process)
         if self.definition.has_around:
             await consumer.around_batch(body, items)
         else:
             await body()
 
-    async def _process_batch(
-        self, consumer: BatchConsumer, items: Sequence[Item], verdicts: Verdicts
-    ) -> None:
+    async def _process_batch(self, process: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         if self._dependencies is None:
-            await self._process_items(consumer, items, verdicts, {})
+            await process({})
             return
         # Closed before the jobs are settled: a commit that fails is a batch that failed.
         async with self._dependencies.open() as provided:
-            await self._process_items(consumer, items, verdicts, provided)
+            await process(provided)
 
     async def _process_items(
         self,
         consumer: BatchConsumer,
         items: Sequence[Item],
         verdicts: Verdicts,
+        stops: Sequence[StopSignal],
         arguments: dict[str, Any],
     ) -> None:
         if self.definition.is_async:
             returned = await consumer.process_batch(items, **arguments)
         else:
-            returned = await run_sync(
-                partial(consumer.process_batch, items, **arguments),
-                abandon_on_cancel=True,
-                limiter=self._threads,
-            )
+            call = partial(consumer.process_batch, items, **arguments)
+            returned = await run_in_thread(call, stops, self._threads)
         if returned is not None:
             raise TypeError(
                 f"{self.definition.name}.process_batch returned a value of type "

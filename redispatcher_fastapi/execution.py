@@ -7,8 +7,6 @@ from functools import partial
 from random import random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anyio.to_thread import run_sync
-
 from redispatcher_fastapi.backoff import Reject, Snooze, checked_delay
 from redispatcher_fastapi.broker.types import AttemptError, Died, Retried, Snoozed, Succeeded
 from redispatcher_fastapi.consumer import seal_result
@@ -18,6 +16,7 @@ from redispatcher_fastapi.job import JobContext
 from redispatcher_fastapi.message import EnvelopeError
 from redispatcher_fastapi.middleware import Run, around_runs, run_through
 from redispatcher_fastapi.sealing import is_encrypted, no_cipher, without_signature
+from redispatcher_fastapi.stopping import StopReason, StopRequested, StopSignal, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -80,7 +79,8 @@ class Execution:
         """Return what becomes of the job.
 
         Whatever the handler raises ends up in the outcome, ``SystemExit`` and a ``CancelledError``
-        of its own included. Only a cancellation of this task from outside is raised.
+        of its own included. Only a cancellation of this task from outside is raised, and what a
+        thread raised because it was asked to stop, as the same.
         """
         read = self.read(delivery)
         if isinstance(read, Died):
@@ -94,6 +94,10 @@ class Execution:
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
+            return self.fail(delivery, error)
+        except StopRequested as error:
+            if delivery.stop is not None and delivery.stop.is_requested:
+                raise asyncio.CancelledError from error
             return self.fail(delivery, error)
         except BaseException as error:  # the job is what failed, not the pool
             return self.fail(delivery, error)
@@ -174,17 +178,21 @@ class Execution:
     async def _call_through(self, delivery: Delivery, message: Any, headers: Any) -> Any:
         definition = self.definition
         context: JobContext | None = None
+        if not definition.is_async:
+            delivery.stop = StopSignal()
         if self._middleware or definition.context_parameter is not None or definition.has_around:
             context = make_context(delivery, headers)
             if self._middleware:
                 return await run_through(
                     self._middleware,
                     Run(definition.consumer, message, context),
-                    partial(self._call, message, headers, context),
+                    partial(self._call, message, headers, context, delivery.stop),
                 )
-        return await self._call(message, headers, context)
+        return await self._call(message, headers, context, delivery.stop)
 
-    async def _call(self, message: Any, headers: Any, context: JobContext | None) -> Any:
+    async def _call(
+        self, message: Any, headers: Any, context: JobContext | None, stop: StopSignal | None
+    ) -> Any:
         definition = self.definition
         consumer = definition.consumer()
         arguments: dict[str, Any] = {}
@@ -193,15 +201,17 @@ class Execution:
         if definition.context_parameter is not None:
             arguments[definition.context_parameter] = context
 
+        process = partial(self._process, consumer, message, stop)
         if self._dependencies is None:
-            body = partial(self._process, consumer, message, arguments)
+            body = partial(process, arguments)
         else:
-            body = partial(
-                self._process_with_dependencies, self._dependencies, consumer, message, arguments
-            )
-        return await self._in_time(partial(self._surround, consumer, body, context))
+            body = partial(self._process_with_dependencies, self._dependencies, process, arguments)
+        stops = () if stop is None else (stop,)
+        return await self._in_time(partial(self._surround, consumer, body, context), stops)
 
-    async def _in_time(self, run: Callable[[], Awaitable[Any]]) -> Any:
+    async def _in_time(
+        self, run: Callable[[], Awaitable[Any]], stops: Sequence[StopSignal] = ()
+    ) -> Any:
         timeout = self.definition.timeout
         if timeout is None:
             return await run()
@@ -209,9 +219,12 @@ class Execution:
         scope = asyncio.timeout(seconds)
         try:
             async with scope:
+                for stop in stops:
+                    stop.follow(scope)
                 return await run()
-        except TimeoutError as error:
-            if scope.expired():
+        except (TimeoutError, StopRequested) as error:
+            is_own = isinstance(error, TimeoutError) or error.reason is StopReason.TIMEOUT
+            if scope.expired() and is_own:
                 raise JobTimeoutError(f"It ran longer than {seconds:g} s (TIMEOUT).") from error
             raise
 
@@ -225,36 +238,40 @@ class Execution:
     async def _process_with_dependencies(
         self,
         dependencies: Dependencies,
-        consumer: BaseConsumer,
-        message: Any,
+        process: Callable[[dict[str, Any]], Awaitable[Any]],
         arguments: dict[str, Any],
     ) -> Any:
         # Closed before the job is settled: a commit that fails is a job that failed.
         async with dependencies.open() as provided:
-            return await self._process(consumer, message, {**arguments, **provided})
+            return await process({**arguments, **provided})
 
     async def _process(
-        self, consumer: BaseConsumer, message: Any, arguments: dict[str, Any]
+        self,
+        consumer: BaseConsumer,
+        message: Any,
+        stop: StopSignal | None,
+        arguments: dict[str, Any],
     ) -> Any:
         if self.definition.is_async:
             return await consumer.process_message(message, **arguments)
-        return await run_sync(
-            partial(consumer.process_message, message, **arguments),
-            abandon_on_cancel=True,
-            limiter=self._threads,
-        )
+        stops = [] if stop is None else [stop]
+        call = partial(consumer.process_message, message, **arguments)
+        return await run_in_thread(call, stops, self._threads)
 
 
 def make_context(delivery: Delivery, headers: Any) -> JobContext:
     """Return what a run may know about itself; its delivery is one that could be read."""
     published_at = delivery.published_at
     assert published_at is not None  # a job without is parked
+    if delivery.stop is None:
+        delivery.stop = StopSignal()
     return JobContext(
         id=delivery.job_id,
         queue=delivery.queue,
         attempt=delivery.attempt,
         headers=headers,
         published_at=published_at,
+        cancellation=delivery.stop,
     )
 
 

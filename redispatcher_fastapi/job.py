@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol
@@ -12,10 +12,13 @@ from typing_extensions import TypeVar
 
 from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.schedules.ticks import tick_of
+from redispatcher_fastapi.stopping import Cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
+
+    from redispatcher_fastapi.stopping import StopReason
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -62,7 +65,8 @@ class Disposition(StrEnum):
 class Attempt:
     """One ended attempt.
 
-    ``outcome`` is ``failed``, ``lost`` with its process, or the reason why the job is dead since.
+    ``outcome`` is ``failed``, ``lost`` with its process, ``cancelled`` (it raised something else
+    after it was cancelled), or the reason why the job is dead since.
     """
 
     outcome: str
@@ -156,7 +160,13 @@ class Job(Generic[R_co]):
         return await self._store.job_record(self.queue, self.id)
 
     async def cancel(self) -> bool:
-        """Cancel a job that waits; return whether it was this call that ended it."""
+        """Cancel the job; return whether this call did, or asked the process that runs it to.
+
+        One that waits ends at once. A handler that runs is cancelled within a second and decides
+        when it ends: then the job is cancelled, or has succeeded if it returned all the same. A
+        thread is only asked, see ``JobContext.cancellation``. Calling again cancels the handler
+        again. ``False`` means that the job is finished, or that nothing is known of it.
+        """
         return await self._store.cancel_job(self.queue, self.id)
 
     async def result(self, timeout: timedelta | float | None = None) -> R_co:
@@ -199,6 +209,7 @@ class JobContext:
     """What a run may know about itself; ask for it with a parameter of this type.
 
     ``attempt`` counts from 1 and leaves out attempts that were handed back, snoozed or lost.
+    ``cancellation`` tells a thread, which cannot be cancelled, that it is to stop.
     """
 
     id: str
@@ -206,6 +217,15 @@ class JobContext:
     attempt: int
     headers: Any
     published_at: datetime
+    cancellation: Cancellation = field(default_factory=Cancellation, compare=False, repr=False)
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why this run is to stop, as in ``except asyncio.CancelledError``; ``None``: it is not.
+
+        It is ``None``, too, where the handler cancelled its own task.
+        """
+        return self.cancellation.reason
 
     @property
     def tick(self) -> datetime | None:

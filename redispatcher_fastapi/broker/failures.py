@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.broker.types import Died, Retried
+from redispatcher_fastapi.broker.types import Cancelled, Died, Retried
 
 if TYPE_CHECKING:
     from redispatcher_fastapi.broker.types import Unsuccessful
@@ -19,6 +19,8 @@ def encode_failure(outcome: Unsuccessful) -> str:
     match outcome:
         case Retried(error=error):
             fields = {"outcome": "failed"}
+        case Cancelled(error=error) if error is not None:
+            fields = {"outcome": "cancelled"}
         case Died(reason=reason, error=error) if error is not None:
             fields = {"outcome": "failed" if reason == "failed" else reason}
         case _:

@@ -82,8 +82,8 @@ class Store(JobStore):
         return await self._waiter.wait(queue, job_id, timeout)
 
     async def cancel_job(self, queue: str, job_id: str) -> bool:
-        """Cancel a job that waits; return whether it was this call that ended it."""
-        return bool(await self._run(CANCEL, queue, job_id, self._finished_max_age) == 1)
+        """Cancel a job; return whether this call ended it, or asked the process that runs it to."""
+        return await self._run(CANCEL, queue, write_id(job_id), self._finished_max_age) in (1, 2)
 
     async def redrive_job(self, queue: str, job_id: str) -> bool:
         """Queue a dead job again with its counts reset; return whether this call moved it."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from redispatcher_fastapi.job import JobStore
+    from redispatcher_fastapi.stopping import StopSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ class Delivery:
     started_ms: int = 0
     #: How long the handler ran, in seconds; known when it has ended.
     ran_for: float = 0.0
+    #: How its run is asked to stop; there is none where nobody could look at it.
+    stop: StopSignal | None = None
 
     @property
     def published_at(self) -> datetime | None:
@@ -175,7 +178,9 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Somebody cancelled the job, and its handler ended."""
+    """Somebody cancelled the job, and its handler ended; perhaps by raising something else."""
+
+    error: AttemptError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,26 +5,33 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded
-from redispatcher_fastapi.describing import holds_payload, shown_id
+from redispatcher_fastapi.broker.types import Cancelled, Died, Released, Retried, Snoozed, Succeeded
+from redispatcher_fastapi.describing import shown_id
 from redispatcher_fastapi.errors import PublishUncertainError
 from redispatcher_fastapi.hooks.pool_hooks import PoolHooks
+from redispatcher_fastapi.hooks.record_fields import (
+    WORKER_LOST,
+    block_fields,
+    fields_of_jobs,
+    job_fields,
+    listed_ids,
+    listed_queues,
+    loss_fields,
+    outage_fields,
+    raised_error,
+    shown_error,
+)
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from redispatcher_fastapi.broker.types import (
-        AttemptError,
         Delivery,
         Grace,
         Outcome,
         TakenBack,
     )
     from redispatcher_fastapi.hooks.events import LoopBlock, Outage
-
-_LOST = "worker_lost"
-_MOST_QUEUES = 10
-_LISTED_IDS = 20
 
 
 class LoggingHooks(PoolHooks):
@@ -39,7 +46,7 @@ class LoggingHooks(PoolHooks):
                 "%s %s started.",
                 name,
                 shown_id(delivery.job_id),
-                extra=_fields(delivery, "job.started"),
+                extra=job_fields(delivery, "job.started"),
             )
 
     def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
@@ -51,7 +58,7 @@ class LoggingHooks(PoolHooks):
                         name,
                         shown_id(delivery.job_id),
                         seconds,
-                        extra=_fields(delivery, "job.succeeded", seconds),
+                        extra=job_fields(delivery, "job.succeeded", seconds),
                     )
             case Retried(delay=delay, error=error):
                 # Once in full; the repetitions only for those who want everything.
@@ -62,9 +69,9 @@ class LoggingHooks(PoolHooks):
                     shown_id(delivery.job_id),
                     delivery.attempt,
                     delay.total_seconds(),
-                    _shown(error) if is_shown else f": {error.text}",
-                    exc_info=_raised(error) if is_shown else None,
-                    extra=_fields(delivery, "job.retried", seconds),
+                    shown_error(error) if is_shown else f": {error.text}",
+                    exc_info=raised_error(error) if is_shown else None,
+                    extra=job_fields(delivery, "job.retried", seconds),
                 )
             case Snoozed(delay=delay):
                 self._log.info(
@@ -72,7 +79,7 @@ class LoggingHooks(PoolHooks):
                     name,
                     shown_id(delivery.job_id),
                     delay.total_seconds(),
-                    extra=_fields(delivery, "job.snoozed", seconds),
+                    extra=job_fields(delivery, "job.snoozed", seconds),
                 )
             case Died(reason=reason, error=error):
                 self._log.error(
@@ -81,16 +88,25 @@ class LoggingHooks(PoolHooks):
                     shown_id(delivery.job_id),
                     reason,
                     delivery.attempt,
-                    _shown(error),
-                    exc_info=_raised(error),
-                    extra={**_fields(delivery, "job.dead", seconds), "reason": reason},
+                    shown_error(error),
+                    exc_info=raised_error(error),
+                    extra={**job_fields(delivery, "job.dead", seconds), "reason": reason},
+                )
+            case Cancelled(error=error):
+                self._log.info(
+                    "%s %s was cancelled after %.3f s%s",
+                    name,
+                    shown_id(delivery.job_id),
+                    seconds,
+                    "." if error is None else f", and raised: {error.text}",
+                    extra=job_fields(delivery, "job.cancelled", seconds),
                 )
             case Released():
                 self._log.info(
                     "%s %s was given back unfinished.",
                     name,
                     shown_id(delivery.job_id),
-                    extra=_fields(delivery, "job.released", seconds),
+                    extra=job_fields(delivery, "job.released", seconds),
                 )
 
     def job_parked(self, queue: str, job_id: str, reason: str) -> None:
@@ -114,17 +130,35 @@ class LoggingHooks(PoolHooks):
             shown_id(delivery.job_id),
             type(outcome).__name__.lower(),
             cause,
-            extra={**_fields(delivery, "job.refused"), "reason": "gone" if is_gone else "stale"},
+            extra={**job_fields(delivery, "job.refused"), "reason": "gone" if is_gone else "stale"},
+        )
+
+    def job_called_off(self, delivery: Delivery, name: str, outcome: Outcome) -> None:
+        self._log.info(
+            "%s %s (%s) does not run again: it was cancelled meanwhile.",
+            name,
+            shown_id(delivery.job_id),
+            type(outcome).__name__.lower(),
+            extra=job_fields(delivery, "job.called_off"),
+        )
+
+    def cancellation_ignored(self, delivery: Delivery, name: str, seconds: float) -> None:
+        self._log.warning(
+            "%s %s still runs %.0f s after it was cancelled, and keeps its slot.",
+            name,
+            shown_id(delivery.job_id),
+            seconds,
+            extra=job_fields(delivery, "job.cancel_ignored"),
         )
 
     def lease_lost(self, queue: str, job_ids: list[str]) -> None:
         self._log.error(
             "This process was given up on queue %s; %s",
             queue,
-            f"cancelling {len(job_ids)} job(s) that others run now: {_shown_ids(job_ids)}"
+            f"cancelling {len(job_ids)} job(s) that others run now: {listed_ids(job_ids)}"
             if job_ids
             else "it ran none of its jobs, and goes on under a new lease.",
-            extra=_jobs_of(queue, job_ids, "pool.given_up", "lease_ended"),
+            extra=fields_of_jobs(queue, job_ids, "pool.given_up", "lease_ended"),
         )
 
     def outcomes_unconfirmed(self, queue: str, job_ids: list[str]) -> None:
@@ -133,8 +167,8 @@ class LoggingHooks(PoolHooks):
             "again when the lease ends: %s",
             len(job_ids),
             queue,
-            _shown_ids(job_ids),
-            extra=_jobs_of(queue, job_ids, "pool.unconfirmed", "stopped_unconfirmed"),
+            listed_ids(job_ids),
+            extra=fields_of_jobs(queue, job_ids, "pool.unconfirmed", "stopped_unconfirmed"),
         )
 
     def job_taken_back(self, taken: TakenBack) -> None:
@@ -145,8 +179,12 @@ class LoggingHooks(PoolHooks):
             shown_id(taken.job_id),
             taken.queue,
             taken.losses,
-            " and is dead (worker_lost)" if taken.is_dead else "; it runs again",
-            extra=_loss_fields(taken, "job.taken_back"),
+            " and is dead (worker_lost)"
+            if taken.is_dead
+            else "; somebody had cancelled it"
+            if taken.is_cancelled
+            else "; it runs again",
+            extra=loss_fields(taken, "job.taken_back"),
         )
 
     def job_isolated(self, taken: TakenBack) -> None:
@@ -156,7 +194,7 @@ class LoggingHooks(PoolHooks):
             shown_id(taken.job_id),
             taken.queue,
             taken.losses,
-            extra=_loss_fields(taken, "job.isolated"),
+            extra=loss_fields(taken, "job.isolated"),
         )
 
     def solo_run_started(self, delivery: Delivery, name: str) -> None:
@@ -166,9 +204,9 @@ class LoggingHooks(PoolHooks):
             shown_id(delivery.job_id),
             delivery.losses,
             extra={
-                **_fields(delivery, "job.solo_started"),
+                **job_fields(delivery, "job.solo_started"),
                 "losses": delivery.losses,
-                "reason": _LOST,
+                "reason": WORKER_LOST,
             },
         )
 
@@ -195,18 +233,18 @@ class LoggingHooks(PoolHooks):
         seconds = outage.lasted.total_seconds()
         self._log.warning(
             "Cannot claim jobs of %s, for %.1f s now: %s",
-            _listed(outage.queues),
+            listed_queues(outage.queues),
             seconds,
             outage.reason,
-            extra=_outage_fields(outage, "pool.cannot_claim"),
+            extra=outage_fields(outage, "pool.cannot_claim"),
         )
 
     def claiming_resumed(self, outage: Outage) -> None:
         self._log.warning(
             "Can claim jobs of %s again, after %.1f s.",
-            _listed(outage.queues),
+            listed_queues(outage.queues),
             outage.lasted.total_seconds(),
-            extra=_outage_fields(outage, "pool.can_claim"),
+            extra=outage_fields(outage, "pool.can_claim"),
         )
 
     def loop_blocked(self, block: LoopBlock) -> None:
@@ -224,14 +262,14 @@ class LoggingHooks(PoolHooks):
             else f"The event loop has been blocked for {block.lasted.total_seconds():.1f} s "
             f"{culprit}: nothing else runs on it. It is here:",
             block.stack,
-            extra=_block_fields(block, "pool.loop_blocked"),
+            extra=block_fields(block, "pool.loop_blocked"),
         )
 
     def loop_freed(self, block: LoopBlock) -> None:
         self._log.warning(
             "The event loop goes on after %.1f s.",
             block.lasted.total_seconds(),
-            extra=_block_fields(block, "pool.loop_freed"),
+            extra=block_fields(block, "pool.loop_freed"),
         )
 
     def after_commit_failed(self, queue: str, job_ids: list[str], error: Exception) -> None:
@@ -243,9 +281,9 @@ class LoggingHooks(PoolHooks):
             else "what it published is not in Redis",
             len(job_ids),
             queue,
-            _shown_ids(job_ids),
+            listed_ids(job_ids),
             error,
-            extra=_jobs_of(
+            extra=fields_of_jobs(
                 queue,
                 job_ids,
                 "publish.after_commit_failed",
@@ -294,79 +332,3 @@ class LoggingHooks(PoolHooks):
             seconds,
             extra={"event": "outbox.can_relay", "seconds": round(seconds, 3)},
         )
-
-
-def _listed(queues: tuple[str, ...]) -> str:
-    shown = ", ".join(queues[:_MOST_QUEUES])
-    left = len(queues) - _MOST_QUEUES
-    return f"{shown} and {left} more" if left > 0 else shown
-
-
-def _loss_fields(taken: TakenBack, event: str) -> dict[str, object]:
-    return {
-        "event": event,
-        "queue": taken.queue,
-        "job_id": taken.job_id,
-        "losses": taken.losses,
-        "reason": _LOST,
-    }
-
-
-def _outage_fields(outage: Outage, event: str) -> dict[str, object]:
-    return {
-        "event": event,
-        "queues": list(outage.queues),
-        "seconds": round(outage.lasted.total_seconds(), 3),
-        "reason": outage.reason,
-    }
-
-
-def _block_fields(block: LoopBlock, event: str) -> dict[str, object]:
-    return {
-        "event": event,
-        "consumer": block.name,
-        "queue": block.queue,
-        "job_id": block.job_id,
-        "seconds": round(block.lasted.total_seconds(), 3),
-        "reason": "process_frozen" if block.is_frozen else "loop_blocked",
-    }
-
-
-def _fields(delivery: Delivery, event: str, seconds: float | None = None) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "event": event,
-        "job_id": delivery.job_id,
-        "queue": delivery.queue,
-        "attempt": delivery.attempt,
-    }
-    if seconds is not None:
-        fields["duration_ms"] = round(seconds * 1000, 3)
-    return fields
-
-
-def _shown(error: AttemptError | None) -> str:
-    if error is None:
-        return "."
-    if error.exception is not None and holds_payload(error.exception):
-        # The standard rendering would show input values; ours does not.
-        return f": {error.text}\n{error.traceback}"
-    return f": {error.text}"
-
-
-def _raised(error: AttemptError | None) -> BaseException | None:
-    if error is None or error.exception is None or holds_payload(error.exception):
-        return None
-    return error.exception
-
-
-def _shown_ids(job_ids: list[str]) -> str:
-    return ", ".join(map(shown_id, job_ids[:_LISTED_IDS]))
-
-
-def _jobs_of(queue: str, job_ids: list[str], event: str, reason: str) -> dict[str, object]:
-    return {
-        "event": event,
-        "queue": queue,
-        "job_ids": job_ids[:_LISTED_IDS],
-        "reason": reason,
-    }

@@ -44,6 +44,12 @@ class PoolHooks:
         The lease was taken and somebody else has the job, or (``is_gone``) it is unknown.
         """
 
+    def job_called_off(self, delivery: Delivery, name: str, outcome: Outcome) -> None:
+        """Redis cancelled a job that was to run again, as somebody had asked for meanwhile."""
+
+    def cancellation_ignored(self, delivery: Delivery, name: str, seconds: float) -> None:
+        """A handler still runs so long after its job was cancelled; it keeps its slot."""
+
     def lease_lost(self, queue: str, job_ids: list[str]) -> None:
         """This process was given up on a queue; the jobs it ran there are cancelled."""
 
@@ -124,6 +130,12 @@ class GuardedHooks(PoolHooks):
         self, delivery: Delivery, name: str, outcome: Outcome, *, is_gone: bool
     ) -> None:
         _call(self._hooks.write_refused, delivery, name, outcome, is_gone=is_gone)
+
+    def job_called_off(self, delivery: Delivery, name: str, outcome: Outcome) -> None:
+        _call(self._hooks.job_called_off, delivery, name, outcome)
+
+    def cancellation_ignored(self, delivery: Delivery, name: str, seconds: float) -> None:
+        _call(self._hooks.cancellation_ignored, delivery, name, seconds)
 
     def lease_lost(self, queue: str, job_ids: list[str]) -> None:
         _call(self._hooks.lease_lost, queue, job_ids)

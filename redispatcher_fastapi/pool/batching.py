@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.types import Want
-from redispatcher_fastapi.pool.lanes import Lane, Run
+from redispatcher_fastapi.pool.lanes import Lane
+from redispatcher_fastapi.pool.runs import Run
+from redispatcher_fastapi.stopping import StopReason
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from redispatcher_fastapi.batch_execution import BatchExecution
     from redispatcher_fastapi.broker.types import Delivery
-    from redispatcher_fastapi.pool.lanes import CancelReason
 
 
 @dataclass(slots=True, eq=False)
@@ -26,24 +27,41 @@ class BatchTask:
     #: Set when it begins or, without having begun, is given back.
     is_complete: asyncio.Event = field(default_factory=asyncio.Event)
     has_begun: bool = False
+    #: Whether its task has made its first step: one that is cancelled before never makes it.
+    is_running: bool = False
     is_cancelled: bool = False
+
+    @property
+    def is_called_off(self) -> bool:
+        """Whether somebody cancelled each of its jobs."""
+        return all(member.cancelled_for is StopReason.CANCELLED for member in self.members)
 
     def cancel(self) -> None:
         """Cancel the handler, once for all members: once more would interrupt its clean-up."""
         if self.task is not None and not self.is_cancelled:
             self.is_cancelled = True
-            self.task.cancel()
+            if self.is_running:
+                self.task.cancel()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Member(Run):
-    """A delivery that runs together with others; what cancels one of them cancels all."""
+    """A delivery that runs together with others.
+
+    What cancels one of them cancels all, but for somebody's call: that marks its item, and cancels
+    the handler once every item is marked.
+    """
 
     batch: BatchTask
 
-    def cancel(self, reason: CancelReason) -> None:
-        if self.cancelled_for is None and self.task is not None and not self.task.done():
-            self.cancelled_for = reason
+    def interrupt(self, reason: StopReason) -> None:
+        stop = self.delivery.stop
+        is_in_thread = stop is not None and stop.request(reason)
+        if reason is not StopReason.CANCELLED:
+            self.batch.cancel()
+            return
+        # Before it begins, its job leaves it.
+        if self.batch.has_begun and not is_in_thread and self.batch.is_called_off:
             self.batch.cancel()
 
 

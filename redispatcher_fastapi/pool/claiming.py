@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.connection import Connections
     from redispatcher_fastapi.broker.types import Claimed, Delivery
     from redispatcher_fastapi.broker.working import WorkerBroker
+    from redispatcher_fastapi.pool.cancelling import Canceller
     from redispatcher_fastapi.pool.contact import Contact
     from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.pool.solo import SoloTurn
@@ -61,6 +62,7 @@ class Claimer:
         lanes: Sequence[Lane],
         contact: Contact,
         *,
+        canceller: Canceller,
         runner: Runner,
         quiet: asyncio.Event,
     ) -> None:
@@ -76,12 +78,9 @@ class Claimer:
         self._turn = 0
         #: Set when a schedule was changed.
         self.rescheduled = asyncio.Event()
-        self._waker = WakeUp(
-            connections,
-            list(self._lanes),
-            woken=self._news.set,
-            rescheduled=self.rescheduled.set,
-        )
+        self._connections = connections
+        self._canceller = canceller
+        self._waker = WakeUp(connections, list(self._lanes), sleeper=self)
         self._audit = Audit(broker)
         self._loop = asyncio.get_running_loop()
 
@@ -91,6 +90,16 @@ class Claimer:
 
     def wake(self) -> None:
         """Claim again: there may be work, or room for it."""
+        self._news.set()
+
+    def note_work(self) -> None:
+        self._news.set()
+
+    def note_reschedule(self) -> None:
+        self.rescheduled.set()
+
+    def note_call(self, queue: str, job_id: str) -> None:
+        self._canceller.note_call(queue, job_id)
         self._news.set()
 
     def wait_for_tokens(self) -> Coroutine[Any, Any, None]:
@@ -120,6 +129,17 @@ class Claimer:
             if not claimed.deliveries and not claimed.has_solo:
                 self._runner.note_drained(self)
             await self._wait(claimed)
+
+    async def go_on_cancelling(self) -> None:
+        """Cancel what somebody cancels while nothing is claimed any more, until cancelled."""
+        waker = WakeUp(self._connections, list(self._lanes), sleeper=self)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(waker.run())
+            while True:
+                self._news.clear()
+                with suppress(BrokerError):  # the waker says when to ask again
+                    await self._claim()
+                await self._news.wait()
 
     def apply_renewal(self, holders: Mapping[str, str], answers: Mapping[str, int | None]) -> None:
         """Take in what Redis answered to a renewal under these holders."""
@@ -156,7 +176,8 @@ class Claimer:
 
     async def _claim(self) -> Claimed:
         """Fill the free slots; with none free, still let due jobs on and pass on the token."""
-        is_reserved = self._runner.solo.is_reserving(self._loop.time())
+        is_reserved = self._quiet.is_set() or self._runner.solo.is_reserving(self._loop.time())
+        calls = self._canceller.take_calls()
         wants: list[Want] = []
         for lane in self._lanes_in_turn():
             want = lane.want(self._next_sequence, is_reserved=is_reserved)
@@ -171,6 +192,8 @@ class Claimer:
         for delivery in claimed.deliveries:
             got[delivery.queue] += 1
             self._runner.start(self._lanes[delivery.queue], delivery)
+        if claimed.cancelled:
+            self._canceller.apply(self._lanes, claimed.cancelled, calls)
         for want in wants:
             if want.count:
                 self._lanes[want.queue].may_have_more = got[want.queue] == want.count

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.ids import new_holder_id
 from redispatcher_fastapi.broker.types import Want
+from redispatcher_fastapi.pool.runs import Run
 
 if TYPE_CHECKING:
-    import asyncio
-
     from redispatcher_fastapi.broker.types import Delivery
     from redispatcher_fastapi.execution import Execution
 
 
-CancelReason = Literal["shutdown", "lost"]
-
 #: Ten times as many as run at once end within milliseconds, which is how long a confirmation takes.
 _UNSETTLED_PER_SLOT = 10
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A delivery whose handler is running, and why it was cancelled if it was."""
-
-    delivery: Delivery
-    task: asyncio.Task[None] | None = None
-    cancelled_for: CancelReason | None = None
-    is_ended: bool = False
-
-    def cancel(self, reason: CancelReason) -> None:
-        """Cancel the handler; the first reason counts."""
-        if self.cancelled_for is None and self.task is not None and not self.task.done():
-            self.cancelled_for = reason
-            self.task.cancel()
 
 
 @dataclass(slots=True)

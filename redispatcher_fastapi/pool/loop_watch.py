@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redispatcher_fastapi.hooks import PoolHooks
-    from redispatcher_fastapi.pool.lanes import Lane, Run
+    from redispatcher_fastapi.pool.lanes import Lane
+    from redispatcher_fastapi.pool.runs import Run
 
 _LONGEST_PAUSE = 1.0
 _LOOKS_PER_LIMIT = 4

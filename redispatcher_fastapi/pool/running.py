@@ -7,8 +7,9 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.broker.types import Released, Succeeded
+from redispatcher_fastapi.broker.types import Released
 from redispatcher_fastapi.describing import log_exception, shown_id
+from redispatcher_fastapi.stopping import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.types import Outcome
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.pool.batching import BatchLane, BatchTask, Member
-    from redispatcher_fastapi.pool.lanes import Lane, Run
+    from redispatcher_fastapi.pool.lanes import Lane
+    from redispatcher_fastapi.pool.runs import Run
     from redispatcher_fastapi.pool.solo import SoloTurn
 
 logger = logging.getLogger("redispatcher.pool")
@@ -43,9 +45,11 @@ class JobRunner:
         outcome: Outcome | None = Released()
         started = perf_counter()
         try:
+            run.has_begun = True
             self._note_start(lane, run)
             try:
-                outcome = await lane.execution.run(delivery)
+                if run.cancelled_for is None:
+                    outcome = await lane.execution.run(delivery)
             except asyncio.CancelledError as error:
                 if run.cancelled_for is None:  # the handler cancelled its own task
                     outcome = lane.execution.fail(delivery, error)
@@ -53,10 +57,7 @@ class JobRunner:
                 # Given back it would run again at once, and again; charged, it comes to an end.
                 _log_fault(lane, run, error)
                 outcome = lane.execution.fail(delivery, error)
-            if run.cancelled_for == "shutdown" and not isinstance(outcome, Succeeded):
-                outcome = Released()
-            elif run.cancelled_for == "lost" and isinstance(outcome, Released):
-                outcome = None  # somebody else runs it now
+            outcome = run.conclude(outcome)
             self._note_end(lane, run, outcome, perf_counter() - started)
         finally:
             self._finished(lane, run, outcome)
@@ -65,12 +66,14 @@ class JobRunner:
         """Wait until a batch is complete, for no longer than ``linger``, and run it."""
         outcomes: dict[int, Outcome] = {}
         try:
+            batch.is_running = True
             try:
-                async with asyncio.timeout(linger.total_seconds()):
-                    await batch.is_complete.wait()
+                if not batch.is_cancelled:
+                    async with asyncio.timeout(linger.total_seconds()):
+                        await batch.is_complete.wait()
             except TimeoutError:
                 lane.begin(batch)
-            if batch.has_begun:
+            if batch.has_begun and not batch.is_cancelled:
                 await self._run_members(lane, batch, outcomes)
         except asyncio.CancelledError:
             pass  # what is undecided is given back, unless it was lost
@@ -90,7 +93,7 @@ class JobRunner:
             deliveries = [member.delivery for member in batch.members]
             await lane.batch_execution.run_batch(deliveries, outcomes)
         except asyncio.CancelledError as error:
-            if not batch.is_cancelled:  # the handler cancelled its own task
+            if not (batch.is_cancelled or batch.is_called_off):  # it cancelled its own task
                 failure = error
         except Exception as error:
             _log_fault(lane, batch.members[0], error)
@@ -115,8 +118,10 @@ class JobRunner:
 
 def _outcome_of(member: Member, outcomes: dict[int, Outcome]) -> Outcome | None:
     """Return what becomes of one job of a batch, also where that was not decided."""
-    undecided = None if member.cancelled_for == "lost" else Released()
-    return outcomes.get(member.delivery.sequence, undecided)
+    said = outcomes.get(member.delivery.sequence)
+    if said is not None and member.cancelled_for is not StopReason.CANCELLED:
+        return said
+    return member.conclude(said or Released())
 
 
 def _log_fault(lane: Lane, run: Run, error: Exception) -> None:

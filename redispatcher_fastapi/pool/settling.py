@@ -189,6 +189,8 @@ class Settler:
                 self._freed(lane)
             if verdict in "sg":
                 self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
+            elif verdict == "c":
+                self._hooks.job_called_off(delivery, lane.name, outcome)
 
 
 def _take_batch(ended: deque[Ended]) -> list[Ended]:

@@ -15,17 +15,19 @@ from redispatcher_fastapi.describing import shown_id
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.hooks import GuardedHooks
 from redispatcher_fastapi.pool.batching import BatchLane
+from redispatcher_fastapi.pool.cancelling import Canceller
 from redispatcher_fastapi.pool.claiming import Claimer
 from redispatcher_fastapi.pool.contact import Contact
 from redispatcher_fastapi.pool.health import QueueHealth
 from redispatcher_fastapi.pool.heartbeat import Heartbeat
-from redispatcher_fastapi.pool.lanes import Lane, Run
 from redispatcher_fastapi.pool.loop_watch import LoopWatch
 from redispatcher_fastapi.pool.running import JobRunner
+from redispatcher_fastapi.pool.runs import Run
 from redispatcher_fastapi.pool.scheduling import keep_schedules, make_schedulers
 from redispatcher_fastapi.pool.settling import Settler
 from redispatcher_fastapi.pool.solo import SoloTurn
 from redispatcher_fastapi.pool.upkeep import keep_up
+from redispatcher_fastapi.stopping import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.types import Delivery, Outcome
     from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.scheduling import Timetable
 
 logger = logging.getLogger("redispatcher.pool")
@@ -80,6 +83,7 @@ class Worker:
                 broker.connections,
                 group,
                 Contact([lane.queue for lane in group], self._hooks),
+                canceller=Canceller(self._hooks, end=self._end),
                 runner=self,
                 quiet=self._quiet,
             )
@@ -186,7 +190,12 @@ class Worker:
                     for claimer in self._claimers:
                         claiming.create_task(claimer.run())
                 await _end(helpers)
-                await self._wait_until_empty(grace_period.total_seconds(), or_stopped=True)
+                if self._tasks:
+                    cancelling = [
+                        actors.create_task(claimer.go_on_cancelling()) for claimer in self._claimers
+                    ]
+                    await self._wait_until_empty(grace_period.total_seconds(), or_stopped=True)
+                    await _end(cancelling)
                 await self._cancel_rest()
                 await self._finish_settling(settling)
         finally:
@@ -228,13 +237,15 @@ class Worker:
             batch.task = self._loop.create_task(self._runner.run_batch(lane, batch, linger))
             batch.members[0].task = batch.task
             self._tasks.add(batch.task)
+            # Each of its jobs may have been cancelled before it began.
+            batch.task.add_done_callback(self._tasks.discard)
 
     def give_up(self, lane: Lane) -> None:
         """Take a new identity for a lane, and cancel what others run now."""
         lost = lane.give_up_holder()
         self._hooks.lease_lost(lane.queue, [run.delivery.job_id for run in lost])
         for run in lost:
-            run.cancel("lost")
+            run.cancel(StopReason.LOST)
 
     @property
     def _is_busy(self) -> bool:
@@ -282,7 +293,7 @@ class Worker:
             return
         logger.info("Giving back %d job(s) that did not finish in time.", len(runs))
         for _, run in runs:
-            run.cancel("shutdown")
+            run.cancel(StopReason.SHUTDOWN)
         await self._wait_until_empty(_UNWIND_SECONDS)
         for lane, run in runs:
             if run.is_ended:

@@ -137,15 +137,16 @@ async def test_a_cancelled_job_keeps_the_number_of_its_attempts(
     assert (record.state, record.attempts) == (JobState.CANCELLED, failures)
 
 
-async def test_a_running_or_finished_job_is_not_cancelled(engine: Engine) -> None:
+async def test_a_running_job_is_to_be_cancelled_and_a_finished_one_is_not(engine: Engine) -> None:
     process = await engine.process()
     await engine.publish("a")
     delivery = await process.claim_one()
     running = await engine.broker.cancel_job(QUEUE, "a")
     await process.succeed(delivery)
 
-    assert (running, await engine.broker.cancel_job(QUEUE, "a")) == (False, False)
+    assert (running, await engine.broker.cancel_job(QUEUE, "a")) == (True, False)
     assert await engine.broker.cancel_job(QUEUE, "unknown") is False
+    assert await engine.state("a") is JobState.SUCCEEDED
 
 
 async def test_an_id_used_again_after_a_cancelled_job_was_deleted_runs_once(

@@ -13,6 +13,9 @@ class RecordingHooks(LoggingHooks):
         super().__init__()
         self.parked: list[tuple[str, str, str]] = []
         self.refused: list[tuple[str, Outcome, bool]] = []
+        self.ended: list[tuple[str, Outcome]] = []
+        self.called_off: list[tuple[str, Outcome]] = []
+        self.heedless: list[str] = []
         self.unconfirmed: list[tuple[str, list[str]]] = []
         self.taken_back: list[TakenBack] = []
         self.isolated: list[TakenBack] = []
@@ -32,6 +35,18 @@ class RecordingHooks(LoggingHooks):
     ) -> None:
         super().write_refused(delivery, name, outcome, is_gone=is_gone)
         self.refused.append((delivery.job_id, outcome, is_gone))
+
+    def job_ended(self, delivery: Delivery, name: str, outcome: Outcome, seconds: float) -> None:
+        super().job_ended(delivery, name, outcome, seconds)
+        self.ended.append((delivery.job_id, outcome))
+
+    def job_called_off(self, delivery: Delivery, name: str, outcome: Outcome) -> None:
+        super().job_called_off(delivery, name, outcome)
+        self.called_off.append((delivery.job_id, outcome))
+
+    def cancellation_ignored(self, delivery: Delivery, name: str, seconds: float) -> None:
+        super().cancellation_ignored(delivery, name, seconds)
+        self.heedless.append(delivery.job_id)
 
     def outcomes_unconfirmed(self, queue: str, job_ids: list[str]) -> None:
         super().outcomes_unconfirmed(queue, job_ids)

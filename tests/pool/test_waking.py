@@ -30,6 +30,23 @@ class Quick(BaseConsumer):
         return "done"
 
 
+class Sleeper:
+    """Holds nothing, and notes that it was woken."""
+
+    def __init__(self, is_woken: asyncio.Event) -> None:
+        self._is_woken = is_woken
+
+    def holders(self) -> Mapping[str, str]:
+        return {}
+
+    def note_work(self) -> None:
+        self._is_woken.set()
+
+    def note_reschedule(self) -> None: ...
+
+    def note_call(self, queue: str, job_id: str) -> None: ...
+
+
 @pytest.fixture
 def server(redis_servers: RedisServers) -> RedisServer:
     return redis_servers.start()
@@ -111,7 +128,7 @@ async def test_a_connection_that_breaks_while_the_pool_is_full_delays_nothing(
     async with Connections(parse_dsn(server.dsn)) as connections:
         redis: Any = connections.publisher
         is_woken = asyncio.Event()
-        waker = WakeUp(connections, ["quick"], woken=is_woken.set, rescheduled=is_woken.set)
+        waker = WakeUp(connections, ["quick"], sleeper=Sleeper(is_woken))
 
         async def find_blocked() -> list[str]:
             return [each["id"] for each in await redis.client_list() if each["cmd"] == "blpop"]

@@ -15,6 +15,7 @@ import pytest
 from redispatcher_fastapi import hooks as package
 from redispatcher_fastapi.broker.types import (
     AttemptError,
+    Cancelled,
     Delivery,
     Died,
     Grace,
@@ -54,6 +55,9 @@ EVENTS: dict[str, Callable[[PoolHooks], None]] = {
     "job.snoozed": lambda hooks: hooks.job_ended(DELIVERY, "Send", Snoozed(SECOND), 0.1),
     "job.dead": lambda hooks: hooks.job_ended(DELIVERY, "Send", Died("failed", ERROR), 0.1),
     "job.released": lambda hooks: hooks.job_ended(DELIVERY, "Send", Released(), 0.1),
+    "job.cancelled": lambda hooks: hooks.job_ended(DELIVERY, "Send", Cancelled(), 0.1),
+    "job.called_off": lambda hooks: hooks.job_called_off(DELIVERY, "Send", Released()),
+    "job.cancel_ignored": lambda hooks: hooks.cancellation_ignored(DELIVERY, "Send", 5.0),
     "job.parked": lambda hooks: hooks.job_parked("letters", "a", "failed"),
     "job.refused": lambda hooks: hooks.write_refused(DELIVERY, "Send", Succeeded(), is_gone=False),
     "job.taken_back": lambda hooks: hooks.job_taken_back(TakenBack("letters", "a", 1, False)),

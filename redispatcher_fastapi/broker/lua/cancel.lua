@@ -16,7 +16,7 @@ local holder = holder_of(prefix, id)
 if holder then
   call('SREM', prefix .. 'cancelling', '')
   call('SADD', prefix .. 'cancelling', id)
-  call('RPUSH', prefix .. 'poke:' .. holder, '1')
+  call('RPUSH', prefix .. 'poke:' .. holder, id)
   call('PEXPIRE', prefix .. 'poke:' .. holder, 10000)
   return 2
 end
