@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.consumer import BaseConsumer, definition_of
 from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.job import JobState
 from redispatcher_fastapi.keys import check_job_id, check_queue_name
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 MAX_LIMIT = 200
 _CURSOR = re.compile(r"[0-9]{1,12}")
 _MAX_SHOWN = 80
+
+Queue = str | type[BaseConsumer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class JobPage:
 class Inspector:
     """Every method makes one or two round trips, whatever the length of the queue.
 
+    A queue is given by its name, or by the consumer that takes it.
+
     All raise ``BrokerError`` when Redis gives no answer, and ``InvalidNameError`` for what cannot
     be the name of a queue or the id of a job.
     """
@@ -37,12 +42,12 @@ class Inspector:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def counts(self, queue: str) -> dict[JobState, int]:
+    async def counts(self, queue: Queue) -> dict[JobState, int]:
         """Return how many jobs are in each state; of finished ones, those still kept."""
-        return await self._store.count_jobs(check_queue_name(queue))
+        return await self._store.count_jobs(_name_of(queue))
 
     async def jobs(
-        self, queue: str, state: JobState | str, *, limit: int = 50, cursor: str | None = None
+        self, queue: Queue, state: JobState | str, *, limit: int = 50, cursor: str | None = None
     ) -> JobPage:
         """Return a page: waiting jobs in the order they will run, finished ones newest first.
 
@@ -57,23 +62,31 @@ class Inspector:
         if not 1 <= limit <= MAX_LIMIT:
             raise ConfigurationError(f"A page holds 1 to {MAX_LIMIT} jobs, not {limit}.")
         offset = _read_cursor(cursor)
-        queue = check_queue_name(queue)
+        queue = _name_of(queue)
         ids = await self._store.list_jobs(queue, state, offset=offset, limit=limit)
         records = await self._store.job_records(queue, ids)
         jobs = [record for record in records if record is not None and record.state is state]
         return JobPage(jobs, str(offset + limit) if len(ids) == limit else None)
 
-    async def job(self, queue: str, id: str) -> JobRecord | None:  # the public attribute's name
+    async def job(self, queue: Queue, id: str) -> JobRecord | None:  # the public attribute's name
         """Return everything Redis knows of a job, or ``None``."""
-        return await self._store.job_record(check_queue_name(queue), check_job_id(id))
+        return await self._store.job_record(_name_of(queue), check_job_id(id))
 
-    async def redrive(self, queue: str, id: str) -> bool:
+    async def cancel(self, queue: Queue, id: str) -> bool:
+        """Cancel a job, as ``Job.cancel`` does; return whether it did, or asked who runs it to."""
+        return await self._store.cancel_job(_name_of(queue), check_job_id(id))
+
+    async def redrive(self, queue: Queue, id: str) -> bool:
         """Queue a dead job again, counts reset and history kept; return whether it was dead."""
-        return await self._store.redrive_job(check_queue_name(queue), check_job_id(id))
+        return await self._store.redrive_job(_name_of(queue), check_job_id(id))
 
-    async def delete(self, queue: str, id: str) -> bool:
+    async def delete(self, queue: Queue, id: str) -> bool:
         """Remove every trace of a job; return ``False`` when it is running or unknown."""
-        return await self._store.delete_job(check_queue_name(queue), check_job_id(id))
+        return await self._store.delete_job(_name_of(queue), check_job_id(id))
+
+
+def _name_of(queue: Queue) -> str:
+    return check_queue_name(queue) if isinstance(queue, str) else definition_of(queue).queue
 
 
 def _read_cursor(cursor: Any) -> int:
