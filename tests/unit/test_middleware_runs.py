@@ -1,12 +1,12 @@
-"""What goes around a run or a batch: what it sees, what is visible inside, and what it may do."""
+"""What goes around a run: what it sees, what is visible inside, and what it may do."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
 import pytest
@@ -15,10 +15,6 @@ from pydantic import Field
 
 from redispatcher_fastapi import (
     BaseConsumer,
-    Batch,
-    BatchConsumer,
-    BatchItem,
-    BatchRun,
     CallNext,
     Fixed,
     JobContext,
@@ -28,21 +24,17 @@ from redispatcher_fastapi import (
     Run,
     Snooze,
 )
-from redispatcher_fastapi.batch_execution import BatchExecution
 from redispatcher_fastapi.broker.types import (
-    Delivery,
     Died,
     Outcome,
     Retried,
     Snoozed,
-    Succeeded,
 )
-from redispatcher_fastapi.clock import to_milliseconds
-from redispatcher_fastapi.consumer import definition_of, prepare
+from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.execution import Execution
 from redispatcher_fastapi.injection import Injector
+from tests.unit.delivering import PUBLISHED_AT, deliver, error_of, result
 
-PUBLISHED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
@@ -187,20 +179,6 @@ class Doing(Middleware):
         return self._returns
 
 
-def deliver(message: Any, consumer: type[BaseConsumer], **headers: Any) -> Delivery:
-    submission = prepare(definition_of(consumer), message, headers=headers or None)
-    return Delivery(
-        queue=consumer.QUEUE,
-        job_id=submission.job_id,
-        holder="holder",
-        sequence=1,
-        token="",
-        envelope=submission.envelope,
-        published_ms=to_milliseconds(PUBLISHED_AT),
-        attempt=2,
-    )
-
-
 def execution(consumer: type[BaseConsumer], *middleware: Middleware) -> Execution:
     definition = definition_of(consumer)
     return Execution(
@@ -217,17 +195,6 @@ async def run(
 ) -> Outcome:
     delivery = deliver(message or consumer.Message(), consumer, **headers)
     return await execution(consumer, *middleware).run(delivery)
-
-
-def result(outcome: Outcome) -> bytes | None:
-    assert isinstance(outcome, Succeeded), outcome
-    return outcome.result
-
-
-def error_of(outcome: Outcome) -> str:
-    assert isinstance(outcome, (Died, Retried)), outcome
-    assert outcome.error is not None
-    return outcome.error.text
 
 
 @pytest.fixture(autouse=True)
@@ -418,96 +385,3 @@ async def test_a_consumer_that_cannot_be_made_is_seen_as_well() -> None:
 
     assert error_of(await run(Broken, seeing)) == "LookupError: no settings"
     assert len(seeing.errors) == 1
-
-
-class Sum(BatchConsumer):
-    QUEUE = "sum"
-    BATCH = Batch(size=10)
-    TIMEOUT = timedelta(seconds=5)
-    notes: ClassVar[list[str]] = []
-
-    class Message(BatchConsumer.Message):
-        number: int
-
-    async def around_batch(
-        self, run: Callable[[], Awaitable[None]], items: Sequence[BatchItem[Any, Any]]
-    ) -> None:
-        self.notes.append("around")
-        await run()
-
-    async def process_batch(self, items: Sequence[BatchItem[Message, str]]) -> None:
-        for item in items:
-            if item.message.number < 0:
-                item.reject("negative")
-            elif item.message.number > 0:
-                item.succeed(tenant.get())
-
-
-class AroundBatches(Middleware):
-    def __init__(self, raises: Exception | None = None, *, skips: bool = False) -> None:
-        self.batches: list[BatchRun] = []
-        self._raises = raises
-        self._skips = skips
-
-    async def around_batch(self, batch: BatchRun, call_next: CallNext[None]) -> None:
-        self.batches.append(batch)
-        Sum.notes.append("middleware")
-        token = tenant.set("blue")
-        if not self._skips:
-            await call_next()
-        tenant.reset(token)
-        if self._raises is not None:
-            raise self._raises
-
-
-async def run_sum(middleware: Middleware, *numbers: int) -> list[Outcome]:
-    Sum.notes.clear()
-    batches = BatchExecution(
-        definition_of(Sum), max_message_bytes=1000, max_result_bytes=1000, middleware=[middleware]
-    )
-    deliveries = [deliver(Sum.Message(number=number), Sum, of=number) for number in numbers]
-    for sequence, delivery in enumerate(deliveries):
-        delivery.sequence = sequence
-    outcomes: dict[int, Outcome] = {}
-    await batches.run_batch(deliveries, outcomes)
-    return [outcomes[sequence] for sequence in range(len(numbers))]
-
-
-async def test_a_middleware_goes_around_a_batch_and_sees_its_items() -> None:
-    middleware = AroundBatches()
-
-    good, bad = await run_sum(middleware, 1, -1)
-
-    (batch,) = middleware.batches
-    assert batch.consumer is Sum
-    assert [item.message.number for item in batch.items] == [1, -1]
-    assert [item.context.headers.of for item in batch.items] == [1, -1]
-    assert result(good) == b'"blue"'
-    assert error_of(bad).startswith("Reject: negative")
-    assert Sum.notes == ["middleware", "around"]
-
-
-async def test_what_a_middleware_raises_after_a_batch_fails_all_that_had_not_failed() -> None:
-    outcomes = await run_sum(AroundBatches(LookupError("no commit")), 1, 0, -1)
-
-    assert [error_of(outcome).split(":")[0] for outcome in outcomes] == [
-        "LookupError",
-        "LookupError",
-        "Reject",
-    ]
-    assert error_of(outcomes[0]).endswith("(raised by the middleware AroundBatches)")
-
-
-async def test_a_batch_that_a_middleware_skips_is_not_run() -> None:
-    (outcome,) = await run_sum(AroundBatches(skips=True), -1)
-
-    assert result(outcome) is None
-    assert Sum.notes == ["middleware"]
-
-
-async def test_around_run_is_for_single_messages_only() -> None:
-    seeing = Seeing()
-
-    await run_sum(seeing, 1)
-
-    assert seeing.runs == []
