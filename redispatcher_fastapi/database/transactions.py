@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import event
@@ -13,7 +14,7 @@ from redispatcher_fastapi.broker.ids import new_job_id
 from redispatcher_fastapi.errors import ConfigurationError, NoTransactionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy.orm import SessionTransaction
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class _Entry:
     channel: Channel
     message: Waiting
-    is_written: bool = False
+    #: The transaction or savepoint whose end decides whether what was written stays.
+    written_in: SessionTransaction | None = None
 
 
 _KEY = "redispatcher_fastapi.transactions"
@@ -42,7 +44,9 @@ class Transactions:
         self._committed: set[SessionTransaction] = set()
         #: Identifies the outermost transaction, once something was written in it.
         self._unit = ""
-        self._is_committing = False
+        # Unless told otherwise: this may have been made by an event of the commit's own flush.
+        self._is_committing = True
+        self._releasing: SessionTransaction | None = None
         event.listen(session, "before_commit", self._begin_commit)
         event.listen(session, "after_flush", self._write_late)
         event.listen(session, "after_commit", self._note_commit)
@@ -79,8 +83,15 @@ class Transactions:
         self._waiting.setdefault(current, []).append(_Entry(channel, message))
 
     def _begin_commit(self, session: Session) -> None:
-        self._is_committing = True
-        self._write(session)
+        """Write when the outermost transaction commits; a savepoint might be taken back later.
+
+        A transaction that commits in the midst of a savepoint says so twice, first for itself.
+        """
+        savepoint = session.get_nested_transaction()
+        self._is_committing = savepoint is None or savepoint is self._releasing
+        if self._is_committing:
+            self._write(session)
+        self._releasing = savepoint
 
     def _write_late(self, session: Session, flush_context: Any) -> None:
         """Write what was published while the commit flushed, as by an event of a mapper."""
@@ -88,35 +99,43 @@ class Transactions:
             self._write(session)
 
     def _write(self, session: Session) -> None:
-        """Write what waits for the outermost transaction, unless a savepoint could take it back."""
-        transaction = session.get_transaction()
-        if transaction is None or session.get_nested_transaction() is not None:
+        """Write what waits, also for the transactions around a savepoint."""
+        current = _current(session)
+        new = [each for each in self._entries() if each.written_in is None]
+        if current is None or not new:
             return
-        new = [each for each in self._waiting.get(transaction, ()) if not each.is_written]
-        for entry in new:
-            entry.is_written = True
         self._unit = self._unit or new_job_id()
         for channel, messages in _grouped(new).items():
             channel.write(session, self._unit, messages)
+        for entry in new:
+            entry.written_in = current
 
     def _note_commit(self, session: Session) -> None:
         current = _current(session)
-        if current in self._waiting:
+        if current is not None:
             self._committed.add(current)
 
     def _end(self, session: Session, transaction: SessionTransaction) -> None:
-        entries = self._waiting.pop(transaction, [])
+        own = self._waiting.pop(transaction, [])
         is_committed = transaction in self._committed
         self._committed.discard(transaction)
+        self._releasing = None
         if transaction.parent is None:
             self._unit, self._is_committing = "", False
             if is_committed:
-                for channel, messages in _grouped(entries).items():
+                for channel, messages in _grouped(own).items():
                     channel.release(messages)
-        elif is_committed and (outer := _current(session)) is not None:
-            self._waiting.setdefault(outer, []).extend(entries)
-            # The outermost one may be in the midst of its commit, and not ask again.
-            self._write(session)
+            return
+        outer = _current(session) if is_committed else None
+        if outer is not None and own:
+            self._waiting.setdefault(outer, []).extend(own)
+        for entry in self._entries():
+            if entry.written_in is transaction:
+                entry.written_in = outer
+
+    def _entries(self) -> Iterator[_Entry]:
+        """Go through all that waits, from the outermost transaction inwards."""
+        return chain.from_iterable(self._waiting.values())
 
 
 def session_of(session: object) -> Session:
