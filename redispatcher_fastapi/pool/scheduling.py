@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("redispatcher.pool")
 
+#: How long nobody looks where nothing is due; what changes meanwhile wakes one of the pools.
+_LONGEST_WAIT = 5.0
 _AFTER_FAILURE = 5.0
 #: So that of many pools, which all wait for the same tick, the first is mostly done with it.
 _SPREAD = 0.01
@@ -48,7 +50,8 @@ async def keep_schedules(scheduler: Scheduler, changed: asyncio.Event) -> None:
         changed.clear()
         try:
             round_ = await repeat_until_answered(scheduler.look, "look at the schedules")
-            wait = round_.wait.total_seconds() + _SPREAD * random.random()
+            wait = _LONGEST_WAIT if round_.wait is None else round_.wait.total_seconds()
+            wait = min(wait, _LONGEST_WAIT) + _SPREAD * random.random()
         except BrokerError:
             raise
         except Exception as error:  # such as of a cipher of the user's

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("redispatcher.pool")
 
-#: How long nobody looks where nothing is due; what changes meanwhile wakes one of the pools.
-LONGEST_WAIT = timedelta(seconds=5)
 _BLOCKED_WAIT = timedelta(seconds=1)
 _AT_ONCE = 100
 _JOBS_AT_ONCE = 500
@@ -44,14 +42,14 @@ class FiredJob:
 
 @dataclass(slots=True)
 class Round:
-    """What one look at the schedules brought, and when to look again."""
+    """What one look at the schedules brought, and how long nothing is due; ``None`` for ever."""
 
-    wait: timedelta = LONGEST_WAIT
+    wait: timedelta | None = None
     fired: list[FiredJob] = field(default_factory=list[FiredJob])
 
     def shorten(self, wait: timedelta | None) -> None:
-        if wait is not None:
-            self.wait = min(self.wait, wait)
+        if wait is not None and (self.wait is None or wait < self.wait):
+            self.wait = wait
 
 
 class Scheduler:
@@ -76,7 +74,7 @@ class Scheduler:
         self._reported: set[str] = set()
 
     async def look(self) -> Round:
-        """Declare what is to be declared, make the jobs that are due; return when to look again.
+        """Declare what is to be declared, make the jobs that are due, and say when to look again.
 
         Raises:
             BrokerError: Redis gives no answer; calling again is safe.

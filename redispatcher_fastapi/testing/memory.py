@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
-from redispatcher_fastapi.broker.publishing import read_answers
-from redispatcher_fastapi.broker.scripts import PUBLISH, as_bytes
+from redispatcher_fastapi.broker.publishing import FULL, read_answers
+from redispatcher_fastapi.broker.scripts import PUBLISH, SCHEDULE_FIRE, as_bytes, as_text
 from redispatcher_fastapi.clock import from_milliseconds, to_milliseconds
 from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.job import JobState
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SCRIPT_COMMANDS = frozenset({"EVAL", "EVALSHA"})
 _PUBLISH = frozenset({PUBLISH.digest, PUBLISH.source})
+_FIRE = frozenset({SCHEDULE_FIRE.digest, SCHEDULE_FIRE.source})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class MemoryClient:
                 self.publications += _read_publications(
                     command[3], arguments, read_answers(reply)[0]
                 )
+            elif is_script and command[1] in _FIRE:
+                arguments = command[3 + int(command[2]) :]
+                self.publications += _read_fired(command[3], arguments, reply)
         return reply
 
     def clear(self) -> None:
@@ -137,11 +141,30 @@ def _read_publications(
     prefix: str, arguments: Sequence[Any], answers: str
 ) -> Iterator[Publication]:
     """Read what ``publish.lua`` was given, as its header describes it, and keep the new jobs."""
-    queue = prefix.removeprefix("rd:{").removesuffix("}:")
-    published_at = from_milliseconds(int(arguments[0]))
     each = int(arguments[3])
+    return _read_jobs(prefix, int(arguments[0]), arguments[4:], each, answers)
+
+
+def _read_fired(
+    prefix: str, arguments: Sequence[Any], answers: Sequence[bytes | str]
+) -> Iterator[Publication]:
+    """Read what ``schedule_fire.lua`` was given, and keep the new jobs."""
+    at = 2
+    for answer in answers:
+        first, count = at + 8, int(arguments[at + 7])
+        at = first + FULL * count
+        letters = as_text(answer)
+        if len(letters) == count:  # or it is a word, for there are no jobs
+            yield from _read_jobs(prefix, int(arguments[0]), arguments[first:at], FULL, letters)
+
+
+def _read_jobs(
+    prefix: str, now: int, values: Sequence[Any], each: int, answers: str
+) -> Iterator[Publication]:
+    queue = prefix.removeprefix("rd:{").removesuffix("}:")
+    published_at = from_milliseconds(now)
     for index, answer in enumerate(answers):
-        job_id, envelope, *start = arguments[4 + each * index : 4 + each * (index + 1)]
+        job_id, envelope, *start = values[each * index : each * (index + 1)]
         if answer == "1":
             due = start[0] if start else ""
             yield Publication(

@@ -226,6 +226,7 @@ class RedispatcherTester(Publications, BatchRuns):
         expected: Errors = (),
         overrides: Overrides | None = None,
         limit: int = _LIMIT,
+        schedules: bool = False,
     ) -> RunReport:
         """Run all that is due, and what it publishes, until nothing is; report every attempt.
 
@@ -233,6 +234,7 @@ class RedispatcherTester(Publications, BatchRuns):
         due first, and then who was published first. A batch is what is due then, up to its size;
         it does not linger. What is delayed or waits for its next attempt
         stays until the clock is moved; a random delay between attempts is always its longest.
+        With ``schedules``, those that are due make their jobs first.
 
         Raises:
             FailedRunsError: an attempt failed, with anything but an ``expected`` exception. A
@@ -240,7 +242,7 @@ class RedispatcherTester(Publications, BatchRuns):
             EndlessRunError: more than ``limit`` attempts were made.
         """
         __tracebackhide__ = True
-        report = await self._work.drain(timedelta(), overrides, limit)
+        report = await self._work.drain(timedelta(), overrides, limit, schedules=schedules)
         return _checked(report, expected)
 
     def run_until_idle_blocking(
@@ -249,10 +251,13 @@ class RedispatcherTester(Publications, BatchRuns):
         expected: Errors = (),
         overrides: Overrides | None = None,
         limit: int = _LIMIT,
+        schedules: bool = False,
     ) -> RunReport:
         """Do the same as :meth:`run_until_idle` in a test that is not ``async``."""
         __tracebackhide__ = True
-        report = self._work.block(lambda: self._work.drain(timedelta(), overrides, limit))
+        report = self._work.block(
+            lambda: self._work.drain(timedelta(), overrides, limit, schedules=schedules)
+        )
         return _checked(report, expected)
 
     async def run_for(
@@ -262,13 +267,16 @@ class RedispatcherTester(Publications, BatchRuns):
         expected: Errors = (),
         overrides: Overrides | None = None,
         limit: int = _LIMIT,
+        schedules: bool = False,
     ) -> RunReport:
         """Let time pass: run each job at the very moment it falls due, until ``duration`` is over.
+
+        With ``schedules``, these make their jobs meanwhile, each at its tick.
 
         Raises as :meth:`run_until_idle` does.
         """
         __tracebackhide__ = True
-        report = await self._work.drain(duration, overrides, limit)
+        report = await self._work.drain(duration, overrides, limit, schedules=schedules)
         return _checked(report, expected)
 
     def run_for_blocking(
@@ -278,10 +286,13 @@ class RedispatcherTester(Publications, BatchRuns):
         expected: Errors = (),
         overrides: Overrides | None = None,
         limit: int = _LIMIT,
+        schedules: bool = False,
     ) -> RunReport:
         """Do the same as :meth:`run_for` in a test that is not ``async``."""
         __tracebackhide__ = True
-        report = self._work.block(lambda: self._work.drain(duration, overrides, limit))
+        report = self._work.block(
+            lambda: self._work.drain(duration, overrides, limit, schedules=schedules)
+        )
         return _checked(report, expected)
 
 

@@ -22,6 +22,7 @@ from redispatcher_fastapi.testing.running import (
     make_batch_execution,
     make_execution,
 )
+from redispatcher_fastapi.testing.ticking import Ticker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -67,6 +68,7 @@ class Work:
             run_next=self._run_next,
         )
         self._schedule = Schedule(self.client.publications)
+        self._ticker = Ticker(self.broker, clock, definitions, self._config)
         self.runs: list[JobRun] = []
         #: The runs of each report that is being made.
         self._reported: list[list[JobRun]] = []
@@ -79,6 +81,7 @@ class Work:
         self.client.clear()
         self._schedule.clear()
         self.runs.clear()
+        self._ticker.begin()
 
     async def run_once(
         self,
@@ -168,9 +171,12 @@ class Work:
         )
 
     async def drain(
-        self, duration: timedelta, overrides: Overrides | None, limit: int
+        self, duration: timedelta, overrides: Overrides | None, limit: int, *, schedules: bool
     ) -> RunReport:
-        """Run what is due until nothing is any more before ``duration`` is over."""
+        """Run what is due until nothing is any more before ``duration`` is over.
+
+        With ``schedules``, these make their jobs meanwhile.
+        """
         self.check_open()
         runs: list[JobRun] = []
         self._reported.append(runs)
@@ -179,13 +185,15 @@ class Work:
         try:
             async with self._runner() as runner:
                 while True:
+                    next_tick = await self._ticker.look() if schedules else None
                     while ended := await runner.run_next():
                         self._note(ended)
                         if len(runs) > limit:
                             raise EndlessRunError(limit, self._report(runs, runner))
-                    if runner.next_due_at is None or runner.next_due_at > end:
+                    due = min(filter(None, (runner.next_due_at, next_tick)), default=None)
+                    if due is None or due > end:
                         break
-                    self._clock.advance_to(runner.next_due_at)
+                    self._clock.advance_to(due)
                 if self._clock.now() < end:
                     self._clock.advance_to(end)
                 return self._report(runs, runner)

@@ -92,7 +92,7 @@ class Pools:
             while True:
                 looked = await pool.look()
                 made += [job.submission.job_id for job in looked.fired]
-                if looked.wait > timedelta():
+                if looked.wait != timedelta():
                     break
         return made
 
