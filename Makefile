@@ -21,7 +21,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test lint format types check coverage demo bench faults chaos soak model mutants fuzz sentinel cluster tls acl test-resp3 test-redis62 clean
+.PHONY: help install test lint format types check coverage demo bench faults chaos soak model mutants fuzz sentinel cluster schedules tls acl test-resp3 test-redis62 clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +80,9 @@ sentinel: install ## Fail over by hand and by three sentinels under load, and lo
 
 cluster: install ## Lose a master of a cluster of 3 + 3, and move slots, under load
 	$(FAILOVER) tests/failover/test_cluster.py tests/pool/test_topologies.py::TestCluster $(ARGS)
+
+schedules: install ## Run 1,000 ticks over six processes with wrong clocks, and kill Redis twice
+	$(FAILOVER) tests/reliability/test_schedules.py $(ARGS)
 
 tls: install ## Work over TLS with an authority of its own, and refuse wrong certificates
 	$(BIN)/python -m pytest tests/pool tests/broker/test_connection.py tests/security -k "tls or certificate" $(ARGS)
