@@ -104,6 +104,8 @@ class ConsumerConfig(_Configuration):
     consumer_class: Annotated[type[BaseConsumer], AfterValidator(_check_consumer)]
     #: How many of its jobs run at once in one process.
     count: int = Field(default=10, ge=1, le=1000)
+    #: Its share of the process's ``concurrency``, beside the weights of the other consumers.
+    weight: int = Field(default=1, ge=1, le=100)
     #: Schedules beside those that the class declares.
     schedules: tuple[InstanceOf[Schedule], ...] = ()
 
@@ -114,6 +116,7 @@ class ConsumerConfig(_Configuration):
             *,
             consumer_class: type[BaseConsumer],
             count: int = ...,
+            weight: int = ...,
             schedules: Sequence[Schedule] = ...,
         ) -> None: ...
 
@@ -160,6 +163,9 @@ class RedispatcherConfig(_Configuration):
     )
     #: What a pool runs: classes, or :class:`ConsumerConfig` with a count.
     consumers: tuple[Annotated[ConsumerConfig, BeforeValidator(_to_consumer_config)], ...] = ()
+    #: How many jobs run at once in one process, of all consumers together; with ``None`` each
+    #: consumer has its ``count`` to itself.
+    concurrency: int | None = Field(default=None, ge=1, le=10_000, validate_default=True)
     #: How long a silent process keeps its jobs before others take them over.
     lease: timedelta = Field(default=_DEFAULTS.lease, ge=_SECOND)
     #: How long running jobs may take to finish at shutdown before they are handed back.
@@ -197,6 +203,7 @@ class RedispatcherConfig(_Configuration):
             *,
             redis_dsn: str | SecretStr | AnyUrl | RedisDsn | None = ...,
             consumers: Sequence[ConsumerConfig | type[BaseConsumer]] = ...,
+            concurrency: int | None = ...,
             lease: timedelta = ...,
             grace_period: timedelta = ...,
             publish_timeout: timedelta = ...,
@@ -230,6 +237,27 @@ class RedispatcherConfig(_Configuration):
         if len(owners) < len(consumers):
             raise ConfigurationError("a consumer is listed twice: use its count instead.")
         return consumers
+
+    @field_validator("concurrency")
+    @classmethod
+    def _require_something_to_share(
+        cls, concurrency: int | None, info: ValidationInfo
+    ) -> int | None:
+        consumers: tuple[ConsumerConfig, ...] = info.data.get("consumers", ())
+        weighted = [each.definition.name for each in consumers if each.weight != 1]
+        if concurrency is None and weighted:
+            raise ConfigurationError(
+                f"the weight of {', '.join(weighted)} means nothing without it: set it to how many "
+                "jobs a process runs at once, or leave the weights out."
+            )
+        for each in consumers:
+            batch = each.definition.batch
+            if concurrency is not None and batch is not None and batch.size > concurrency:
+                raise ConfigurationError(
+                    f"a batch of {each.definition.name} is {batch.size} jobs at once: set it to as "
+                    "many at least, or make the batches smaller."
+                )
+        return concurrency
 
     @field_validator("finished_max_age")
     @classmethod

@@ -39,7 +39,7 @@ def read_default(text: str) -> int | timedelta:
 
 
 CONFIGURATION = read_table("`RedispatcherConfig(...)`")
-UNLIKE_THE_OTHERS = {"redis_dsn", "consumers", "sealing", "outbox"}
+UNLIKE_THE_OTHERS = {"redis_dsn", "concurrency", "consumers", "sealing", "outbox"}
 
 
 def test_the_configuration_has_these_fields_and_no_others() -> None:

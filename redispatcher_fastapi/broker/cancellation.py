@@ -10,9 +10,11 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable
 
 AnswerT = TypeVar("AnswerT")
+
+_CANCEL_AGAIN_SECONDS = 0.05
 
 
 async def heeding_cancellation(call: Awaitable[AnswerT]) -> AnswerT:
@@ -42,3 +44,11 @@ def _count_cancellations() -> int:
     except RuntimeError:  # no event loop runs: a test drives this coroutine by hand
         return 0
     return 0 if task is None else task.cancelling()
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended, as redis-py can lose a cancellation."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=_CANCEL_AGAIN_SECONDS)

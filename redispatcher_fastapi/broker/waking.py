@@ -39,8 +39,8 @@ class Sleeper(Protocol):
         """Return under which identity each queue's jobs are held."""
         ...
 
-    def note_work(self) -> None:
-        """Take in that it may be worth claiming."""
+    def note_work(self, queue: str | None = None) -> None:
+        """Take in that it may be worth claiming, from one queue or from any of them."""
         ...
 
     def note_reschedule(self) -> None:
@@ -103,7 +103,7 @@ class WakeUp:
                     await self._until_wanted()
                 self._blocked_on, self._blocked_holders = self._wanted, self._sleeper.holders()
                 pokes = {poke_key(*each): each[0] for each in self._blocked_holders.items()}
-                tokens = [wake_key(queue) for queue in sorted(self._wanted)]
+                tokens = {wake_key(queue): queue for queue in sorted(self._wanted)}
                 self._is_blocked = True
                 try:
                     reply = await heeding_cancellation(
@@ -114,7 +114,7 @@ class WakeUp:
                     logger.debug("Cannot wait for work: %s", error)
                     await leave_replica(client, error)
                     # The connection may have taken a token with it.
-                    self._take_token()
+                    self._take_token(None)
                     is_poked = False
                     await asyncio.sleep(jittered_delay(failures))
                     failures += 1
@@ -130,15 +130,15 @@ class WakeUp:
                     if reply is not None and as_text(reply[1]) == RESCHEDULED:
                         self._sleeper.note_reschedule()
                     # Without a token too: claiming now and then makes up for one that was lost.
-                    self._take_token()
+                    self._take_token(None if key is None else tokens.get(key))
         finally:
             with suppress(*REDIS_ERRORS, TimeoutError):
                 async with asyncio.timeout(1):
                     await client.aclose()
 
-    def _take_token(self) -> None:
+    def _take_token(self, queue: str | None) -> None:
         self._wanted = frozenset()
-        self._sleeper.note_work()
+        self._sleeper.note_work(queue)
 
     async def _until_wanted(self) -> None:
         """Return when a token is wanted or, for pokes alone, when none was for a while."""

@@ -68,6 +68,8 @@ async def announce(
                 },
             )
     total = sum(slots.values())
+    if config.concurrency is not None:
+        total = min(total, config.concurrency)
     logger.info(
         "%d slots in %s.",
         total * options.processes,

@@ -93,6 +93,8 @@ def pool(
 ) -> None:
     """Run consumers until SIGTERM or Ctrl-C; the second one stops at once.
 
+    SIGUSR1 drains: nothing more is taken, and what runs may take its time.
+
     Exit codes: 0 stopped, 1 failed, 2 wrong target or option, 78 wrong configuration or
     credentials.
     """

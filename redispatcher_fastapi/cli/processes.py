@@ -29,10 +29,11 @@ EXIT_USAGE = 2
 _RESTART = Exponential(first=timedelta(milliseconds=500), max=timedelta(seconds=30))
 #: After running this long, a crash is a new one and not the last one again.
 _HEALTHY = timedelta(minutes=1)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def run_processes(options: PoolOptions) -> None:
-    """Run ``options.processes`` children until all are told to stop, or one cannot run at all.
+    """Run ``options.processes`` children until all are told to end, or one cannot run at all.
 
     Raises:
         SystemExit: 1 when a child did not stop gracefully; 2 or 78 when one ended so.
@@ -54,7 +55,7 @@ class Parent:
 
     async def run(self) -> int:
         """Return the exit code once no child is left."""
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
             async with anyio.create_task_group() as listening:
                 listening.start_soon(self._pass_on, signals)
                 async with anyio.create_task_group() as children:
@@ -123,16 +124,21 @@ class Parent:
             return True
         if self._stopping.is_set():
             # A child that had not come far enough to handle the signal held no jobs either.
-            if code not in {0, -signal.SIGTERM, -signal.SIGINT}:
+            if code not in {0, *(-number for number in _SIGNALS)}:
                 logger.error("Process %d ended with code %d while it stopped.", number, code)
                 self._code = self._code or 1
             return True
         return code == 0 and self._options.burst
 
     async def _pass_on(self, signals: AsyncIterator[signal.Signals]) -> None:
+        is_stopping = False
         async for number in signals:
-            word = "at once" if self._stopping.is_set() else "gracefully"
-            logger.info("Stopping all processes %s.", word, extra={"event": "parent.stopping"})
+            if number == signal.SIGUSR1:
+                logger.info("Draining all processes.", extra={"event": "parent.draining"})
+            else:
+                word = "at once" if is_stopping else "gracefully"
+                is_stopping = True
+                logger.info("Stopping all processes %s.", word, extra={"event": "parent.stopping"})
             self._stop(number)
 
     def _stop(self, number: signal.Signals) -> None:

@@ -44,7 +44,7 @@ logger = logging.getLogger("redispatcher.pool")
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 #: Changed code should run soon, and what it interrupts is handed back.
 _GRACE_WHEN_RELOADED = timedelta(seconds=1)

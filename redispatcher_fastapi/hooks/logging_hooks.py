@@ -229,6 +229,13 @@ class LoggingHooks(PoolHooks):
             },
         )
 
+    def pool_draining(self, running: int) -> None:
+        self._log.info(
+            "Draining: no new jobs; the pool ends once the %d job(s) that run have ended.",
+            running,
+            extra={"event": "pool.draining", "running": running},
+        )
+
     def claiming_failed(self, outage: Outage) -> None:
         seconds = outage.lasted.total_seconds()
         self._log.warning(

@@ -72,6 +72,9 @@ class PoolHooks:
         is not.
         """
 
+    def pool_draining(self, running: int) -> None:
+        """The pool takes no more jobs, and ends once those that run have ended."""
+
     def claiming_failed(self, outage: Outage) -> None:
         """The pool cannot claim; called at once, and then every half minute while that lasts."""
 
@@ -154,6 +157,9 @@ class GuardedHooks(PoolHooks):
 
     def leases_restarted(self, grace: Grace) -> None:
         _call(self._hooks.leases_restarted, grace)
+
+    def pool_draining(self, running: int) -> None:
+        _call(self._hooks.pool_draining, running)
 
     def claiming_failed(self, outage: Outage) -> None:
         _call(self._hooks.claiming_failed, outage)

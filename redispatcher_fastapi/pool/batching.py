@@ -65,7 +65,7 @@ class Member(Run):
             self.batch.cancel()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class BatchLane(Lane):
     """The slots of one consumer that takes batches; ``slots`` counts jobs, as everywhere.
 
@@ -93,21 +93,24 @@ class BatchLane(Lane):
     def room(self) -> int:
         """How many more jobs the batches have room for that could begin."""
         gathered = 0 if self.gathering is None else len(self.gathering.members)
-        return self.slots - self.begun * self.size - gathered
+        return self.slots - self.begun * self.size - gathered - self.reserved
 
     @property
     def free(self) -> int:
         return 0 if self.is_held_up else max(0, self.room)
 
-    def want(self, first_sequence: int, *, is_reserved: bool) -> Want:
-        """Return what this lane takes at once: half of its batches, or jobs that were lost before.
+    @property
+    def demand(self) -> int:
+        return min(self.free, (self.slots // self.size + 1) // 2 * self.size)
+
+    def want(self, count: int, first_sequence: int) -> Want:
+        """Ask for so many jobs, or for fewer that were lost before.
 
         Each of those runs in a batch of its own, so that the one which ends its process is found.
         """
         batches = self.slots // self.size
         unused = batches - self.begun - (self.gathering is not None)
         suspects = max(0, min(max(1, batches // 2) - self.suspects, unused))
-        count = 0 if is_reserved else min(self.free, (batches + 1) // 2 * self.size)
         if count and suspects and self.expects_suspects:
             count, self.expects_suspects = min(count, suspects), False
         return Want(self.queue, self.holder, count, first_sequence, suspects)

@@ -11,6 +11,7 @@ from redispatcher_fastapi.broker.types import Want
 from redispatcher_fastapi.broker.waking import WakeUp
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.pool.audit import Audit
+from redispatcher_fastapi.pool.sharing import SharingWatch
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.pool.cancelling import Canceller
     from redispatcher_fastapi.pool.contact import Contact
     from redispatcher_fastapi.pool.lanes import Lane
+    from redispatcher_fastapi.pool.sharing import Sharer, Sharing
     from redispatcher_fastapi.pool.solo import SoloTurn
 
 _SOLO_SECONDS = 1.0
@@ -35,12 +37,21 @@ class Runner(Protocol):
     solo: SoloTurn
 
     @property
+    def is_draining(self) -> bool:
+        """Whether nothing is to be taken any more."""
+        ...
+
+    @property
     def is_empty(self) -> bool:
         """Whether no handler runs."""
         ...
 
     def start(self, lane: Lane, delivery: Delivery) -> None:
-        """Run a job."""
+        """Run a job, or give it back if there is no slot for it any more."""
+        ...
+
+    def share_out(self, but: Claimer) -> None:
+        """Wake those whose turn it is to fill the slots that this one leaves free."""
         ...
 
     def give_up(self, lane: Lane) -> None:
@@ -63,6 +74,7 @@ class Claimer:
         contact: Contact,
         *,
         canceller: Canceller,
+        sharing: Sharing,
         runner: Runner,
         quiet: asyncio.Event,
     ) -> None:
@@ -70,7 +82,10 @@ class Claimer:
         self._lanes = {lane.queue: lane for lane in lanes}
         self.contact = contact
         # What was asked for only shows in the answer.
-        self._watch = contact.watch("claim", is_proof=False)
+        self._watch = SharingWatch(
+            contact.watch("claim", is_proof=False), lanes, gave_back=lambda: runner.share_out(self)
+        )
+        self._sharing = sharing
         self._runner = runner
         self._quiet = quiet
         self._news = asyncio.Event()
@@ -92,15 +107,29 @@ class Claimer:
         """Claim again: there may be work, or room for it."""
         self._news.set()
 
-    def note_work(self) -> None:
-        self._news.set()
-
     def note_reschedule(self) -> None:
         self.rescheduled.set()
 
     def note_call(self, queue: str, job_id: str) -> None:
         self._canceller.note_call(queue, job_id)
         self._news.set()
+
+    def note_work(self, queue: str | None = None) -> None:
+        """Claim again, from every queue or from one: something may wait there."""
+        for lane in self._lanes.values() if queue is None else (self._lanes[queue],):
+            lane.may_have_more = True
+        self._news.set()
+
+    def has_use_for(self, counts: Mapping[Sharer, int]) -> bool:
+        """Whether it should claim as many jobs, or else none would."""
+        return any(
+            counts.get(lane) and (lane.may_have_more or not lane.is_watched)
+            for lane in self._lanes.values()
+        )
+
+    def has_unwatched(self) -> bool:
+        """Whether it would not learn of work that it has room for."""
+        return any(lane.demand and not lane.is_watched for lane in self._lanes.values())
 
     def wait_for_tokens(self) -> Coroutine[Any, Any, None]:
         """Return what has to run, until cancelled, for this process to be woken by others."""
@@ -114,19 +143,24 @@ class Claimer:
                 claimed = await self._claim()
                 if claimed.unleased:
                     await self._renew(claimed.unleased)
+                    for queue in claimed.unleased:
+                        self._lanes[queue].may_have_more = True
                     continue
                 await self._audit.run(self._lanes.values())
                 solo = self._runner.solo
-                if claimed.has_solo and solo.may_try(
-                    self._loop.time(), is_empty=self._runner.is_empty
+                if (
+                    claimed.has_solo
+                    and not self._runner.is_draining
+                    and solo.may_try(self._loop.time(), is_empty=self._runner.is_empty)
                 ):
                     await self._claim_solo(sorted(claimed.has_solo)[0])
             except BrokerError:
                 return  # quiet was asked for while Redis was away
-            if any(lane.may_have_more for lane in self._lanes_to_fill()):
+            has_more = self._has_more_than_slots()
+            if has_more and any(self._counts().values()):
                 # At once: what was just claimed runs while Redis is at work on the next claim.
                 continue
-            if not claimed.deliveries and not claimed.has_solo:
+            if not claimed.deliveries and not claimed.has_solo and not has_more:
                 self._runner.note_drained(self)
             await self._wait(claimed)
 
@@ -163,10 +197,33 @@ class Claimer:
         """Return under which identity each queue's jobs are held; any thread may ask."""
         return {queue: lane.holder for queue, lane in self._lanes.items()}
 
-    def _lanes_to_fill(self) -> list[Lane]:
-        if self._runner.solo.is_reserving(self._loop.time()):
+    def _counts(self) -> dict[Sharer, int]:
+        """Return how many jobs each lane may claim now."""
+        if self._is_closed():
+            return dict.fromkeys(self._lanes.values(), 0)
+        return self._sharing.allot(self._lanes.values())
+
+    def _is_closed(self) -> bool:
+        return (
+            self._quiet.is_set()
+            or self._runner.is_draining
+            or self._runner.solo.is_reserving(self._loop.time())
+        )
+
+    def _has_more_than_slots(self) -> bool:
+        """Whether more may wait than was claimed, and only slots of the others are in the way."""
+        return any(lane.may_have_more and lane.demand for lane in self._lanes.values())
+
+    def _lanes_to_watch(self) -> list[Lane]:
+        """Return the lanes whose tokens this process may take, as it has slots for them."""
+        if self._is_closed() or self._sharing.is_full:
             return []
-        return [lane for lane in self._lanes.values() if lane.free]
+        # What is known to wait needs no token, only a slot.
+        return [
+            lane
+            for lane in self._lanes.values()
+            if lane.free > 0 and not (self._sharing.is_limited and lane.may_have_more)
+        ]
 
     def _lanes_in_turn(self) -> list[Lane]:
         """Return all lanes, another one first each time: one call may not have enough for all."""
@@ -176,41 +233,45 @@ class Claimer:
 
     async def _claim(self) -> Claimed:
         """Fill the free slots; with none free, still let due jobs on and pass on the token."""
-        is_reserved = self._quiet.is_set() or self._runner.solo.is_reserving(self._loop.time())
         calls = self._canceller.take_calls()
+        counts = self._counts()
         wants: list[Want] = []
         for lane in self._lanes_in_turn():
-            want = lane.want(self._next_sequence, is_reserved=is_reserved)
+            want = lane.want(counts[lane], self._next_sequence)
+            counts[lane] = want.count
             self._next_sequence += want.count
             wants.append(want)
-        claimed = await repeat_until_answered(
-            lambda: self._broker.claim(wants), "claim jobs", stop=self._quiet, watch=self._watch
-        )
+        with self._watch.keeping(self._sharing.reserve(counts)):
+            claimed = await repeat_until_answered(
+                lambda: self._broker.claim(wants), "claim jobs", stop=self._quiet, watch=self._watch
+            )
         if not claimed.unleased and any(want.count for want in wants):
             self.contact.answered("claim")
-        got = dict.fromkeys(self._lanes, 0)
+        got: dict[Sharer, int] = dict.fromkeys(self._lanes.values(), 0)
         for delivery in claimed.deliveries:
-            got[delivery.queue] += 1
-            self._runner.start(self._lanes[delivery.queue], delivery)
+            lane = self._lanes[delivery.queue]
+            got[lane] += 1
+            self._runner.start(lane, delivery)
         if claimed.cancelled:
             self._canceller.apply(self._lanes, claimed.cancelled, calls)
-        for want in wants:
-            if want.count:
-                self._lanes[want.queue].may_have_more = got[want.queue] == want.count
+        self._sharing.charge(counts, got)
         return claimed
 
     async def _claim_solo(self, queue: str) -> None:
         """Run a job that must be alone if nothing else runs, or take the turn to become empty."""
         lane, solo = self._lanes[queue], self._runner.solo
+        is_empty = self._runner.is_empty
+        if is_empty and self._sharing.is_full:
+            return  # by claims under way
         want = Want(queue, lane.holder, 1, self._next_sequence)
         self._next_sequence += 1
-        is_empty = self._runner.is_empty
-        answer = await repeat_until_answered(
-            lambda: self._broker.claim_solo(want, is_empty=is_empty, turn=solo.length),
-            "claim a job that must run alone",
-            stop=self._quiet,
-            watch=self._watch,
-        )
+        with self._watch.keeping(self._sharing.reserve({lane: int(is_empty)})):
+            answer = await repeat_until_answered(
+                lambda: self._broker.claim_solo(want, is_empty=is_empty, turn=solo.length),
+                "claim a job that must run alone",
+                stop=self._quiet,
+                watch=self._watch,
+            )
         if answer == "turn":
             solo.take_turn(queue, self._loop.time())
         elif answer is None:
@@ -221,15 +282,25 @@ class Claimer:
 
     async def _wait(self, claimed: Claimed) -> None:
         """Sleep until there is news, or something falls due."""
-        lanes = self._lanes_to_fill()
+        lanes = self._lanes_to_watch()
         self.contact.expect_claims(is_expected=bool(lanes))
         await self._waker.want([lane.queue for lane in lanes])
+        for lane in lanes:
+            lane.is_watched = True
+        self._runner.share_out(self)
         seconds = None if claimed.wait is None else claimed.wait.total_seconds() + _TIMER_SLACK
-        if claimed.has_solo or self._runner.solo.queue is not None:
+        if self._runner.is_draining:
+            seconds = None  # others let on what falls due
+        elif claimed.has_solo or self._runner.solo.queue is not None:
             seconds = min(seconds or _SOLO_SECONDS, _SOLO_SECONDS)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
+        except TimeoutError:
+            self.note_work()  # of what fell due
+        finally:
+            for lane in self._lanes.values():
+                lane.is_watched = False
 
     async def _renew(self, queues: Iterable[str]) -> None:
         holders = {queue: self._lanes[queue].holder for queue in queues}
@@ -237,3 +308,16 @@ class Claimer:
             lambda: self._broker.renew(holders), "renew leases", stop=self._quiet, watch=self._watch
         )
         self.apply_renewal(holders, answers)
+
+
+def wake_in_turn(claimers: Sequence[Claimer], sharing: Sharing, *, but: Claimer | None) -> None:
+    """Wake those, but one, who are to fill the slots that are free, where all share them."""
+    if not sharing.is_limited or sharing.is_full:
+        return
+    counts = sharing.allot_all()
+    is_needed = any(count and lane.may_have_more for lane, count in counts.items())
+    for claimer in claimers:
+        if claimer is not but and (
+            claimer.has_use_for(counts) or (not is_needed and claimer.has_unwatched())
+        ):
+            claimer.wake()

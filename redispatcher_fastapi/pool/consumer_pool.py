@@ -17,7 +17,6 @@ from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.broker.rights import check_rights
 from redispatcher_fastapi.broker.sending import Sender
 from redispatcher_fastapi.broker.server_check import check_server
-from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.database import relaying
 from redispatcher_fastapi.errors import (
     BrokerAccessError,
@@ -41,7 +40,7 @@ from redispatcher_fastapi.scheduling import timetables_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redispatcher_fastapi.config import RedispatcherConfig
+    from redispatcher_fastapi.config import ConsumerConfig, RedispatcherConfig
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.middleware import Middleware
@@ -79,7 +78,8 @@ class ConsumerPool:
         self._hooks = hooks or LoggingHooks()
         self._injector = injector
         self._middleware = check_middleware(middleware)
-        slots = {definition_of(each.consumer_class): each.count for each in config.consumers}
+        slots = {each.definition: _count(each, config.concurrency) for each in config.consumers}
+        self._weights = {each.definition.queue: each.weight for each in config.consumers}
         known = {definition.queue for definition in slots}
         for queue in queues or ():
             if queue not in known:
@@ -104,13 +104,14 @@ class ConsumerPool:
         ]
         self._contact = Contact([each.queue for each in self._slots], GuardedHooks(self._hooks))
         self._worker: Worker | None = None
+        self._is_draining = False
         self._is_stopping = False
         self._is_stopping_now = False
         self._stopped = asyncio.Event()
 
     @property
     def slots(self) -> dict[str, int]:
-        """How many jobs of each queue run at once in this process."""
+        """How many jobs of each queue run at once in this process, at most."""
         return {
             definition.queue: count * (1 if definition.batch is None else definition.batch.size)
             for definition, count in self._slots.items()
@@ -128,6 +129,8 @@ class ConsumerPool:
             return PoolState.STOPPED
         if self._is_stopping:
             return PoolState.STOPPING
+        if self._is_draining:
+            return PoolState.DRAINING
         return PoolState.STARTING if self._worker is None else PoolState.RUNNING
 
     @property
@@ -145,6 +148,8 @@ class ConsumerPool:
     def start(self, *, burst: bool = False) -> None:
         """Run until SIGTERM or SIGINT, stop gracefully and return; a second one stops at once.
 
+        SIGUSR1 drains, see :meth:`drain`.
+
         Raises:
             SystemExit: with code 78 when Redis refuses the credentials or a command, or the
             configuration
@@ -153,7 +158,7 @@ class ConsumerPool:
         run_process(self, burst=burst)
 
     async def run(self, *, burst: bool = False) -> None:
-        """Run until :meth:`stop`; installs no signal handlers.
+        """Run until :meth:`stop` or :meth:`drain`; installs no signal handlers.
 
         Redis being away, at the start too, is waited out. With ``burst``, return once nothing is
         left that could run now.
@@ -170,7 +175,11 @@ class ConsumerPool:
                     return
                 injector = self._injector or await self._make_injector(broker, stack)
                 self._worker = Worker(
-                    broker, self._make_lanes(injector), self._hooks, self._timetables
+                    broker,
+                    self._make_lanes(injector),
+                    self._hooks,
+                    self._timetables,
+                    concurrency=self._config.concurrency,
                 )
                 self._pass_on_stop()
                 hooks = GuardedHooks(self._hooks)
@@ -186,6 +195,23 @@ class ConsumerPool:
         self.quiet()
         if self._worker is not None:
             await self._stopped.wait()
+
+    async def drain(self) -> None:
+        """Take no more jobs, finish those that run however long they take, and return.
+
+        :meth:`stop` ends that within the grace period.
+        """
+        self.begin_drain()
+        if self._worker is not None:
+            await self._stopped.wait()
+
+    def begin_drain(self) -> None:
+        """Begin to :meth:`drain` without waiting for the end."""
+        if self._worker is None:
+            self.quiet()  # nothing runs yet
+            return
+        self._is_draining = True
+        self._worker.drain()
 
     def quiet(self) -> None:
         """Begin a graceful stop without waiting for it."""
@@ -279,6 +305,15 @@ class ConsumerPool:
             middleware=self._middleware,
         )
         slots = self.slots[definition.queue]
+        weight = self._weights[definition.queue]
         if isinstance(execution, BatchExecution):
-            return BatchLane(execution, slots, batch_execution=execution)
-        return Lane(execution, slots)
+            return BatchLane(execution, slots, weight, batch_execution=execution)
+        return Lane(execution, slots, weight)
+
+
+def _count(consumer: ConsumerConfig, concurrency: int | None) -> int:
+    """Return how many jobs, or batches, of a consumer run at once."""
+    if concurrency is None:
+        return consumer.count
+    batch = consumer.definition.batch
+    return min(consumer.count, -(-concurrency // (1 if batch is None else batch.size)))

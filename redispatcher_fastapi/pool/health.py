@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
+
+    from redispatcher_fastapi.pool.contact import Contact
+    from redispatcher_fastapi.pool.lanes import Lane
 
 
 class PoolState(StrEnum):
     """Where a pool is in its life.
 
-    ``starting`` until Redis was found usable, ``stopping`` from when it was told to stop, and
-    ``stopped`` also after a crash.
+    ``starting`` until Redis was found usable, ``draining`` while it takes nothing more and what
+    runs may take its time, ``stopping`` from when it was told to stop, and ``stopped`` also after a
+    crash.
     """
 
     STARTING = "starting"
     RUNNING = "running"
+    DRAINING = "draining"
     STOPPING = "stopping"
     STOPPED = "stopped"
 
@@ -133,6 +139,23 @@ class PoolHealth:
         if (waiting := self.oldest_unacknowledged) is not None and waiting > limit:
             seconds = waiting.total_seconds()
             yield f"Redis has not confirmed for {seconds:.1f} s how a job ended."
+
+
+def queue_health(lane: Lane, contact: Contact, *, unconfirmed: float | None) -> QueueHealth:
+    """Return how a process does on one queue; ``unconfirmed`` are the seconds of the oldest end."""
+    problem = contact.problem
+    return QueueHealth(
+        queue=lane.queue,
+        slots=lane.slots,
+        running=len(lane.runs),
+        can_claim=problem is None,
+        last_claim_at=contact.last_claim_at,
+        since_last_claim=contact.since_last_claim,
+        redis_latency=contact.latency,
+        unanswered_for=contact.unanswered_for,
+        reason=problem,
+        oldest_unacknowledged=None if unconfirmed is None else timedelta(seconds=unconfirmed),
+    )
 
 
 def _longest(times: list[timedelta | None]) -> timedelta | None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.retrying import jittered_delay
 from redispatcher_fastapi.errors import BrokerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import asyncio
+    from collections.abc import Callable, Iterable, Mapping
 
+    from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.connection import Connections
     from redispatcher_fastapi.broker.working import WorkerBroker
+    from redispatcher_fastapi.pool.claiming import Claimer
     from redispatcher_fastapi.pool.contact import Contact
+
+_RENEWALS_PER_LEASE = 3
 
 
 def retry_delay(failures: int, interval: timedelta) -> timedelta:
@@ -90,3 +97,29 @@ class Heartbeat:
                     self._renewed(holders, answers)
         finally:
             client.close()
+
+
+def make_heartbeats(
+    broker: Broker,
+    worker: WorkerBroker,
+    claimers: Iterable[Claimer],
+    loop: asyncio.AbstractEventLoop,
+) -> list[Heartbeat]:
+    """Return one heartbeat for each claimer, which is told on the event loop."""
+
+    def call(callback: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(callback, *arguments)
+
+    return [
+        Heartbeat(
+            broker.connections,
+            worker,
+            broker.settings.lease / _RENEWALS_PER_LEASE,
+            holders=claimer.holders,
+            renewed=partial(call, claimer.apply_renewal),
+            contact=claimer.contact,
+            changed=partial(call, claimer.contact.report),
+        )
+        for claimer in claimers
+    ]

@@ -10,6 +10,9 @@ from redispatcher_fastapi.broker.types import Want
 from redispatcher_fastapi.pool.runs import Run
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
     from redispatcher_fastapi.broker.types import Delivery
     from redispatcher_fastapi.execution import Execution
 
@@ -18,19 +21,26 @@ if TYPE_CHECKING:
 _UNSETTLED_PER_SLOT = 10
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lane:
-    """The slots of one consumer in this process."""
+    """The slots of one consumer in this process, and its right to them."""
 
     execution: Execution
     slots: int
+    weight: int = 1
     holder: str = field(default_factory=new_holder_id)
     runs: dict[int, Run] = field(default_factory=dict[int, Run])
     #: Handed over for settling, and not confirmed by Redis yet.
     unsettled: dict[int, Delivery] = field(default_factory=dict[int, "Delivery"])
     suspects: int = 0
+    #: Slots that a claim under way may fill, where all lanes share them.
+    reserved: int = 0
     #: Whether the last claim filled every slot it asked for, so that more may be waiting.
     may_have_more: bool = True
+    #: Whether a wake-up token of its queue is being waited for.
+    is_watched: bool = False
+    #: Whether Redis has not answered the last call for this lane.
+    is_away: bool = False
     queue: str = field(init=False)
     name: str = field(init=False)
 
@@ -40,8 +50,21 @@ class Lane:
 
     @property
     def free(self) -> int:
-        """How many more jobs may run now."""
-        return 0 if self.is_held_up else self.slots - len(self.runs)
+        """How many more jobs may run now, by its own count."""
+        return 0 if self.is_held_up else self.slots - len(self.runs) - self.reserved
+
+    @property
+    def occupied(self) -> int:
+        """How many slots it has, those included that a claim under way may fill."""
+        return len(self.runs) + self.reserved
+
+    @property
+    def demand(self) -> int:
+        """How many jobs it takes at once.
+
+        Never more than half of the slots, so that the next claim is under way while these run.
+        """
+        return max(0, min(self.free, (self.slots + 1) // 2))
 
     @property
     def is_held_up(self) -> bool:
@@ -51,12 +74,8 @@ class Lane:
         """
         return len(self.unsettled) >= self.slots * _UNSETTLED_PER_SLOT
 
-    def want(self, first_sequence: int, *, is_reserved: bool) -> Want:
-        """Return what this lane takes at once; jobs lost before get at most half of its slots.
-
-        Never more than half of the slots, so that the next claim is under way while these run.
-        """
-        count = 0 if is_reserved else max(0, min(self.free, (self.slots + 1) // 2))
+    def want(self, count: int, first_sequence: int) -> Want:
+        """Ask for so many jobs; those that were lost before get at most half of the slots."""
         suspects = max(1, self.slots // 2) - self.suspects
         return Want(self.queue, self.holder, count, first_sequence, max(0, suspects))
 
@@ -89,3 +108,12 @@ class Lane:
         self.holder = new_holder_id()
         self.may_have_more = True
         return lost
+
+
+def find_run(lanes: Iterable[Lane], task: asyncio.Task[object]) -> tuple[Lane, Run] | None:
+    """Return what a task runs; the thread that watches the loop asks."""
+    for lane in lanes:
+        for run in [*lane.runs.values()]:  # a copy, made at once
+            if run.task is task:
+                return lane, run
+    return None

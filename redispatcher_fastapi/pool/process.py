@@ -37,15 +37,16 @@ _HOPELESS = (
     RequestOnlyDependencyError,
 )
 _CLOSES_WITHIN_SECONDS = 2.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class StopSignals:
-    """What SIGTERM and SIGINT do to a process that runs a pool.
+    """What SIGTERM, SIGINT and SIGUSR1 do to a process that runs a pool.
 
     While the pool runs, the first one begins a graceful stop and the second one stops at once.
     Before that the first one cancels whatever prepares the process; afterwards the second one
-    cancels what closes it.
+    cancels what closes it. SIGUSR1 drains a pool that runs, and counts as the first one where none
+    runs yet.
     """
 
     def __init__(self) -> None:
@@ -85,6 +86,13 @@ class StopSignals:
         elif self._task is not None and not (is_first and self._is_pool_done):
             self._task.cancel()
 
+    def drain(self) -> None:
+        """Do what SIGUSR1 does."""
+        if self._pool is not None:
+            self._pool.begin_drain()
+        elif not self.has_stop and not self._is_pool_done:
+            self.stop()
+
     @contextmanager
     def received(self) -> Generator[None, None, None]:
         """Receive the signals meanwhile, in the current task."""
@@ -92,7 +100,8 @@ class StopSignals:
         self._task = asyncio.current_task()
         before = [signal.getsignal(number) for number in _SIGNALS]
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self.stop)
+            does = self.drain if number == signal.SIGUSR1 else self.stop
+            loop.add_signal_handler(number, does)
         try:
             yield
         finally:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from redispatcher_fastapi.broker.cancellation import end_tasks
 from redispatcher_fastapi.broker.types import Released
 from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.describing import shown_id
@@ -16,21 +16,23 @@ from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.hooks import GuardedHooks
 from redispatcher_fastapi.pool.batching import BatchLane
 from redispatcher_fastapi.pool.cancelling import Canceller
-from redispatcher_fastapi.pool.claiming import Claimer
+from redispatcher_fastapi.pool.claiming import Claimer, wake_in_turn
 from redispatcher_fastapi.pool.contact import Contact
-from redispatcher_fastapi.pool.health import QueueHealth
-from redispatcher_fastapi.pool.heartbeat import Heartbeat
+from redispatcher_fastapi.pool.health import QueueHealth, queue_health
+from redispatcher_fastapi.pool.heartbeat import make_heartbeats
+from redispatcher_fastapi.pool.lanes import Lane, find_run
 from redispatcher_fastapi.pool.loop_watch import LoopWatch
 from redispatcher_fastapi.pool.running import JobRunner
 from redispatcher_fastapi.pool.runs import Run
 from redispatcher_fastapi.pool.scheduling import keep_schedules, make_schedulers
 from redispatcher_fastapi.pool.settling import Settler
+from redispatcher_fastapi.pool.sharing import Sharing
 from redispatcher_fastapi.pool.solo import SoloTurn
 from redispatcher_fastapi.pool.upkeep import keep_up
 from redispatcher_fastapi.stopping import StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.types import Delivery, Outcome
@@ -43,8 +45,6 @@ logger = logging.getLogger("redispatcher.pool")
 _UNWIND_SECONDS = 3.0
 _SETTLE_SECONDS = 5.0
 _DEPART_SECONDS = 2.0
-_CANCEL_AGAIN_SECONDS = 0.05
-_RENEWALS_PER_LEASE = 3
 #: What a burst waits for is on its way already.
 _BURST_LINGER = timedelta(milliseconds=50)
 
@@ -58,7 +58,10 @@ class Worker:
         lanes: Sequence[Lane],
         hooks: PoolHooks,
         timetables: Sequence[Timetable] = (),
+        *,
+        concurrency: int | None = None,
     ) -> None:
+        """``concurrency`` is how many jobs run at once, over all lanes; ``None`` for no limit."""
         self.solo = SoloTurn(broker.settings.lease.total_seconds())
         self._broker = WorkerBroker(broker.connections, broker.settings, broker.clock)
         self._lanes = lanes
@@ -66,6 +69,9 @@ class Worker:
         self._quiet = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._is_burst = False
+        self._is_draining = False
+        self._sharing = Sharing(concurrency, lanes)
+        self._is_limited = concurrency is not None
         self._drained: set[Claimer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         #: How many jobs were given back while their handlers went on.
@@ -84,6 +90,7 @@ class Worker:
                 group,
                 Contact([lane.queue for lane in group], self._hooks),
                 canceller=Canceller(self._hooks, end=self._end),
+                sharing=self._sharing,
                 runner=self,
                 quiet=self._quiet,
             )
@@ -92,25 +99,14 @@ class Worker:
         self._claimer_of = {
             queue: claimer for claimer in self._claimers for queue in claimer.queues
         }
-        self._heartbeats = [
-            Heartbeat(
-                broker.connections,
-                self._broker,
-                broker.settings.lease / _RENEWALS_PER_LEASE,
-                holders=claimer.holders,
-                renewed=partial(self._call_from_thread, claimer.apply_renewal),
-                contact=claimer.contact,
-                changed=partial(self._call_from_thread, claimer.contact.report),
-            )
-            for claimer in self._claimers
-        ]
+        self._heartbeats = make_heartbeats(broker, self._broker, self._claimers, self._loop)
         self._schedulers = make_schedulers(
             broker, timetables, [claimer.queues for claimer in self._claimers]
         )
         self._loop_watch = LoopWatch(
             self._loop,
             limit=broker.settings.lease / 2,
-            find_run=self._find_run,
+            find_run=partial(find_run, lanes),
             hooks=self._hooks,
         )
 
@@ -126,12 +122,37 @@ class Worker:
 
     def queue_health(self) -> tuple[QueueHealth, ...]:
         """Return how each queue does; any thread may ask."""
-        return tuple(self._health_of(lane) for lane in self._lanes)
+        return tuple(
+            queue_health(
+                lane,
+                self._claimer_of[lane.queue].contact,
+                unconfirmed=self._settler.longest_wait(lane.queue),
+            )
+            for lane in self._lanes
+        )
 
     @property
     def is_empty(self) -> bool:
         """Whether no handler runs."""
         return not self._tasks
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing is taken any more, and what runs may take its time."""
+        return self._is_draining
+
+    def drain(self) -> None:
+        """Take nothing any more; stop once what is running has ended, however long that takes.
+
+        Until then the leases are renewed and the queues looked after, as by a pool without a free
+        slot.
+        """
+        if self._is_draining or self._quiet.is_set():
+            return
+        self._is_draining = True
+        self._hooks.pool_draining(self.running)
+        self._wake_all()
+        self._end_drain()
 
     def quiet(self) -> None:
         """Stop claiming; what is running goes on until the grace period ends."""
@@ -176,7 +197,7 @@ class Worker:
                             claimer.queues,
                             self._hooks,
                             watch=claimer.contact.watch("upkeep"),
-                            woken=claimer.wake,
+                            woken=claimer.note_work,
                         ),
                         claimer.wait_for_tokens(),
                     )
@@ -189,13 +210,13 @@ class Worker:
                 async with asyncio.TaskGroup() as claiming:
                     for claimer in self._claimers:
                         claiming.create_task(claimer.run())
-                await _end(helpers)
+                await end_tasks(helpers)
                 if self._tasks:
                     cancelling = [
                         actors.create_task(claimer.go_on_cancelling()) for claimer in self._claimers
                     ]
                     await self._wait_until_empty(grace_period.total_seconds(), or_stopped=True)
-                    await _end(cancelling)
+                    await end_tasks(cancelling)
                 await self._cancel_rest()
                 await self._finish_settling(settling)
         finally:
@@ -210,8 +231,14 @@ class Worker:
 
     def start(self, lane: Lane, delivery: Delivery) -> None:
         """Run a job that was claimed."""
-        if self._quiet.is_set():
-            # Claimed by a call that was under way when the pool was told to stop.
+        if (
+            self._quiet.is_set()
+            or self._is_draining
+            or (self._is_limited and self._sharing.is_full)
+        ):
+            # Claimed by a call that was under way when the pool was told to stop, or so long that
+            # others have the slot.
+            self.solo.end(delivery)
             self._settler.add(lane, delivery, Released())
             return
         self._drained.clear()
@@ -220,6 +247,8 @@ class Worker:
             return
         run = Run(delivery)
         lane.add(run)
+        if self._is_limited:
+            self._sharing.taken += 1
         # Not in a task group: one that ignores its cancellation must not hold up the shutdown. Each
         # is kept in a set, waited for when the pool stops, and never raises.
         run.task = self._loop.create_task(self._runner.run_job(lane, run))
@@ -232,6 +261,8 @@ class Worker:
             self._settler.add(lane, delivery, Released())
             return
         batch = lane.join(delivery, is_alone=is_alone)
+        if self._is_limited:
+            self._sharing.taken += 1
         if batch.task is None:
             linger = min(lane.linger, _BURST_LINGER) if self._is_burst else lane.linger
             batch.task = self._loop.create_task(self._runner.run_batch(lane, batch, linger))
@@ -247,13 +278,26 @@ class Worker:
         for run in lost:
             run.cancel(StopReason.LOST)
 
+    def share_out(self, but: Claimer | None = None) -> None:
+        """Wake the claimers, but one, whose turn it is to fill the free slots."""
+        if len(self._claimers) > 1:
+            wake_in_turn(self._claimers, self._sharing, but=but)
+        elif but is None:
+            self._wake_all()
+
     @property
     def _is_busy(self) -> bool:
         return bool(self._tasks) or any(lane.unsettled for lane in self._lanes)
 
     def _note_settled(self) -> None:
+        self._end_drain()
         if self._is_burst and not self._is_busy:
-            self._wake_all()
+            for claimer in self._claimers:
+                claimer.note_work()
+
+    def _end_drain(self) -> None:
+        if self._is_draining and not self._is_busy:
+            self.quiet()
 
     def _go_on(self, lane: Lane) -> None:
         self._claimer_of[lane.queue].wake()
@@ -269,6 +313,8 @@ class Worker:
         self._end(lane, run, outcome)
         if run.task is not None:
             self._tasks.discard(run.task)
+        if self._is_draining:
+            self._end_drain()
 
     def _end(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
         if run.is_ended:
@@ -281,10 +327,17 @@ class Worker:
             lane.may_have_more = True  # its share of suspects may be waiting
         if outcome is not None:
             self._settler.add(lane, run.delivery, outcome)
-        if was_reserving:
-            self._wake_all()
+        if self._is_draining:
+            return
+        if self._is_limited:
+            was_full = self._sharing.is_full
+            self._sharing.taken -= 1
+            if was_full or any(each.may_have_more for each in self._lanes):
+                self.share_out()
         elif lane.may_have_more:
             self._claimer_of[lane.queue].wake()
+        if was_reserving:
+            self._wake_all()
 
     async def _cancel_rest(self) -> None:
         """Cancel what still runs and hand it over to be given back, heeding or not."""
@@ -339,39 +392,3 @@ class Worker:
                 await claimer.depart()
         except (BrokerError, TimeoutError) as error:
             logger.warning("Could not take leave of Redis, the leases end by themselves: %s", error)
-
-    def _find_run(self, task: asyncio.Task[object]) -> tuple[Lane, Run] | None:
-        """Return what a task runs; the thread that watches the loop asks."""
-        for lane in self._lanes:
-            for run in [*lane.runs.values()]:  # a copy, made at once
-                if run.task is task:
-                    return lane, run
-        return None
-
-    def _health_of(self, lane: Lane) -> QueueHealth:
-        contact = self._claimer_of[lane.queue].contact
-        problem, waiting = contact.problem, self._settler.longest_wait(lane.queue)
-        return QueueHealth(
-            queue=lane.queue,
-            slots=lane.slots,
-            running=len(lane.runs),
-            can_claim=problem is None,
-            last_claim_at=contact.last_claim_at,
-            since_last_claim=contact.since_last_claim,
-            redis_latency=contact.latency,
-            unanswered_for=contact.unanswered_for,
-            reason=problem,
-            oldest_unacknowledged=None if waiting is None else timedelta(seconds=waiting),
-        )
-
-    def _call_from_thread(self, callback: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed already
-            self._loop.call_soon_threadsafe(callback, *arguments)
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended, as redis-py can lose a cancellation."""
-    while waiting := [task for task in tasks if not task.done()]:
-        for task in waiting:
-            task.cancel()
-        await asyncio.wait(waiting, timeout=_CANCEL_AGAIN_SECONDS)

@@ -39,7 +39,7 @@ class Sleeper:
     def holders(self) -> Mapping[str, str]:
         return {}
 
-    def note_work(self) -> None:
+    def note_work(self, queue: str | None = None) -> None:
         self._is_woken.set()
 
     def note_reschedule(self) -> None: ...

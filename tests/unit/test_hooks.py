@@ -66,6 +66,7 @@ EVENTS: dict[str, Callable[[PoolHooks], None]] = {
     "pool.given_up": lambda hooks: hooks.lease_lost("letters", ["a"]),
     "pool.unconfirmed": lambda hooks: hooks.outcomes_unconfirmed("letters", ["a"]),
     "pool.grace": lambda hooks: hooks.leases_restarted(Grace("letters", 2, 90 * SECOND)),
+    "pool.draining": lambda hooks: hooks.pool_draining(2),
     "pool.cannot_claim": lambda hooks: hooks.claiming_failed(OUTAGE),
     "pool.can_claim": lambda hooks: hooks.claiming_resumed(OUTAGE),
     "pool.loop_blocked": lambda hooks: hooks.loop_blocked(BLOCK),
