@@ -37,6 +37,7 @@ dispatcher = Redispatcher(
     ),
     run_pool=True,
 )
+hurried = RedispatcherConfig(consumers=[Held], grace_period=timedelta())
 impatient = RedispatcherConfig(consumers=[Stuck], grace_period=timedelta())
 app = FastAPI(lifespan=lifespan)
 app.include_router(dispatcher.router)

@@ -51,6 +51,45 @@ async def test_a_second_signal_stops_at_once_and_the_job_is_queued_again(
         assert (record.state, record.attempts, record.losses) == (JobState.QUEUED, 0, 0)
 
 
+async def test_sigusr1_drains_without_a_limit_of_time_and_ends_with_0(
+    tmp_path: Path, server: RedisServer, dispatcher: Redispatcher
+) -> None:
+    with Program(tmp_path, "pool", "tests.cli.service:hurried", dsn=server.dsn) as program:
+        held = dispatcher.publisher(Held)
+        job = await held.publish(Held.Message(until=tmp_path / "released"))
+        await wait_until(lambda: is_running(dispatcher, job.queue, job.id))
+
+        program.signal(signal.SIGUSR1)
+        (draining,) = program.wait_for_events("pool.draining", count=1)
+        late = await held.publish(Held.Message(until=tmp_path / "released"))
+        await wait_until(lambda: has_token(server))
+        (tmp_path / "released").touch()
+
+        assert program.wait() == 0
+        assert draining["running"] == 1
+        record = await job.info()
+        assert record is not None
+        assert (record.state, record.attempts) == (JobState.SUCCEEDED, 1)
+        assert await late.state() is JobState.QUEUED
+
+
+async def test_sigterm_ends_a_drain_within_the_grace_period(
+    tmp_path: Path, server: RedisServer, dispatcher: Redispatcher
+) -> None:
+    with Program(tmp_path, "pool", "tests.cli.service:hurried", dsn=server.dsn) as program:
+        job = await dispatcher.publisher(Held).publish(Held.Message(until=tmp_path / "never"))
+        await wait_until(lambda: is_running(dispatcher, job.queue, job.id))
+
+        program.signal(signal.SIGUSR1)
+        program.wait_for_events("pool.draining", count=1)
+        program.signal()
+
+        assert program.wait() == 0
+        record = await job.info()
+        assert record is not None
+        assert (record.state, record.attempts, record.losses) == (JobState.QUEUED, 0, 0)
+
+
 async def test_a_thread_that_cannot_be_stopped_does_not_keep_the_process(
     tmp_path: Path, server: RedisServer, dispatcher: Redispatcher
 ) -> None:
@@ -287,3 +326,9 @@ def test_a_pool_that_waits_for_redis_can_be_stopped(
 async def is_running(dispatcher: Redispatcher, queue: str, job_id: str) -> bool:
     record = await dispatcher.inspector.job(queue, job_id)
     return record is not None and record.state is JobState.RUNNING
+
+
+async def has_token(server: RedisServer) -> bool:
+    """Tell whether somebody may claim what was published to the held-up consumer."""
+    with server.client() as client:
+        return bool(client.execute_command("EXISTS", "rd:{held}:wake"))

@@ -56,6 +56,27 @@ async def test_a_child_that_was_killed_is_replaced(
         assert program.wait() == 0
 
 
+async def test_sigusr1_drains_all_processes_and_none_is_started_again(
+    tmp_path: Path, server: RedisServer, dispatcher: Redispatcher
+) -> None:
+    with Program(tmp_path, "pool", SERVICE, "--processes", "2", dsn=server.dsn) as program:
+        publisher = dispatcher.publisher(Held)
+        jobs = await publisher.publish_many(
+            [Held.Message(until=tmp_path / "released") for _ in range(20)]
+        )
+        await wait_until(lambda: count_running(dispatcher, "held", 20))
+        program.signal(signal.SIGUSR1)
+        program.wait_for_events("pool.draining", count=2)
+        late = await publisher.publish(Held.Message(until=tmp_path / "released"))
+        (tmp_path / "released").touch()
+
+        assert program.wait() == 0
+        assert {await job.state() for job in jobs} == {JobState.SUCCEEDED}
+        assert await late.state() is JobState.QUEUED
+        assert len(program.events("process.started")) == 2
+        assert len(program.events("parent.draining")) == 1
+
+
 async def test_a_second_signal_reaches_the_children_too(
     tmp_path: Path, server: RedisServer, dispatcher: Redispatcher
 ) -> None:
