@@ -164,7 +164,7 @@ async def test_a_small_weight_is_not_starved_by_a_flood(redis_dsn: str, stage: S
     assert started["small"] == pytest.approx(4, abs=1)
 
 
-async def test_a_job_of_a_queue_that_was_empty_gets_the_next_slot_of_a_full_process(
+async def test_a_job_of_a_queue_that_was_empty_gets_one_of_the_next_slots_of_a_full_process(
     redis_dsn: str, stage: Stage
 ) -> None:
     flood, rare = stage.config("flood"), stage.config("rare")
@@ -176,10 +176,13 @@ async def test_a_job_of_a_queue_that_was_empty_gets_the_next_slot_of_a_full_proc
         await wait_until(lambda: stage.now()["flood"] == 2)
         await stage.turn_over(10)
         await publish(running, rare)
-        started = await stage.turn_over(2)
+        turns = 0
+        while not stage.started["rare"]:
+            turns += 1
+            await stage.turn_over(1)
 
-    # It is asked for again after 10 ms, which a turn may just have missed.
-    assert started["rare"] == 1
+    # It is asked again after 10 ms, and what the flood has waiting would last for ninety turns.
+    assert turns <= 10
 
 
 async def test_with_one_slot_queues_take_turns(redis_dsn: str, stage: Stage) -> None:
