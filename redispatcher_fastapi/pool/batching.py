@@ -37,7 +37,7 @@ class BatchTask:
         return all(member.cancelled_for is StopReason.CANCELLED for member in self.members)
 
     def cancel(self) -> None:
-        """Cancel the handler, once for all members: once more would interrupt its clean-up."""
+        """Cancel the handler, once for all members: another time could interrupt its clean-up."""
         if self.task is not None and not self.is_cancelled:
             self.is_cancelled = True
             if self.is_running:

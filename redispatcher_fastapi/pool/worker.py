@@ -255,7 +255,7 @@ class Worker:
         self._tasks.add(run.task)
 
     def _start_in_batch(self, lane: BatchLane, delivery: Delivery) -> None:
-        is_alone = bool(delivery.losses) or self.solo.running is delivery
+        is_alone = delivery.losses > 0  # as those are that run alone in this process, too
         if not is_alone and lane.room <= 0:
             # A job that must be alone has taken the place.
             self._settler.add(lane, delivery, Released())

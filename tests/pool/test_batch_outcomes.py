@@ -163,6 +163,26 @@ async def test_whatever_a_handler_raises_affects_its_own_batch_alone(
             assert await job.result(PATIENCE) is None
 
 
+async def test_a_handler_that_cancels_its_own_task_has_failed(redis_dsn: str) -> None:
+    attempts: list[int] = []
+
+    async def give_up(items: Items) -> None:
+        attempts.append(items[0].attempt)
+        if items[0].attempt == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.Event().wait()
+
+    Letters.handle = give_up
+    async with running_pool(redis_dsn, Quick) as running:
+        (job,) = await publish(running, "a", to=Quick)
+
+        assert await job.result(PATIENCE) is None
+
+    assert attempts == [1, 2]
+
+
 async def test_a_message_that_cannot_be_read_is_parked_alone(redis_dsn: str) -> None:
     async with running_pool(redis_dsn, Letters) as running:
         jobs = await publish(running, "a", "b")

@@ -128,6 +128,23 @@ async def test_no_more_batches_run_at_once_than_was_configured(redis_dsn: str) -
     assert [len(texts) for texts in Letters.seen] == [3] * 4
 
 
+async def test_batches_that_are_not_full_take_up_room_for_full_ones(redis_dsn: str) -> None:
+    Letters.handle = gate = Gate()
+    async with running_pool(redis_dsn, ConsumerConfig(consumer_class=Quick, count=2)) as running:
+        await publish(running, "a", to=Quick)
+        await wait_until(lambda: gate.waiting == 1)
+        await publish(running, "b", to=Quick)
+        await wait_until(lambda: gate.waiting == 2)
+        jobs = await publish(running, *"cde", to=Quick)
+        counts = await running.broker.count_jobs("quick")
+
+        gate.is_open.set()
+
+        for job in jobs:
+            await job.result(timedelta(seconds=3))  # it claims again at once
+    assert (counts[JobState.RUNNING], counts[JobState.QUEUED]) == (2, 3)
+
+
 async def test_other_consumers_do_not_wait_while_a_batch_gathers(redis_dsn: str) -> None:
     class Other(BaseConsumer):
         QUEUE = "other"
@@ -235,6 +252,32 @@ async def test_a_job_that_was_lost_runs_in_a_batch_of_its_own(redis_dsn: str, co
     alone = [texts for texts in Letters.seen if set(texts) & set("xyz")]
     assert sorted(alone) == [["x"], ["y"], ["z"]]
     assert sorted(chain(*Letters.seen)) == sorted("xyzabcdef")
+
+
+async def test_what_was_claimed_beside_a_lost_job_is_given_back_if_it_could_only_wait(
+    redis_dsn: str,
+) -> None:
+    Letters.handle = gate = Gate()
+    async with running_pool(redis_dsn, Quick) as running:  # only to publish
+        publisher = running.publisher(Letters)
+        lost = await publisher.publish_many([Letters.Message(text="x")], delay=timedelta(hours=1))
+        await suspect(running, lost, "0,1,0", "suspects")
+        jobs = await publish(running, *"abc")
+        config = RedispatcherConfig(redis_dsn=redis_dsn, consumers=[one(Letters)])
+        pool = ConsumerPool(config, broker=running.broker)
+        task = asyncio.create_task(pool.run())
+        await wait_until(lambda: gate.waiting == 1)
+
+        await wait_for(jobs[0], JobState.QUEUED)
+        counts = await running.broker.count_jobs("letters")
+        gate.is_open.set()
+        for job in [*lost, *jobs]:
+            await job.result(PATIENCE)
+        await pool.stop()
+        await task
+
+    assert (counts[JobState.RUNNING], counts[JobState.QUEUED]) == (1, 3)
+    assert Letters.seen == [["x"], ["a", "b", "c"]]
 
 
 async def test_an_isolated_job_runs_in_a_batch_of_its_own(redis_dsn: str) -> None:

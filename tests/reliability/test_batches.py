@@ -50,7 +50,7 @@ async def test_a_killer_takes_the_others_of_its_batch_with_it_once(
     assert sorted(again) == sorted(job.id for job in innocents)
 
 
-async def test_a_zombie_cancels_its_batch_and_what_it_would_say_is_refused(
+async def test_a_zombie_cancels_the_batch_that_others_run_now_and_takes_new_ones(
     server: RedisServer, oracle: Oracle, pools: Pools, dispatcher: Redispatcher
 ) -> None:
     zombie = await pools.start(server.dsn, Batched)
@@ -66,5 +66,6 @@ async def test_a_zombie_cancels_its_batch_and_what_it_would_say_is_refused(
     await oracle.wait_for("cancelled", pid=zombie.pid, count=10)
     await zombie.wait_for_log("This process was given up on queue batched")
     assert oracle.entries("finished", pid=zombie.pid) == []
+    assert zombie.events("job.refused") == []  # nothing was written that others had to refuse
     again = await dispatcher.publisher(Batched).publish_many([Batched.Message()] * 40)
     await wait_for_count(dispatcher, Batched, JobState.SUCCEEDED, len(jobs) + len(again))
