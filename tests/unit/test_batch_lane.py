@@ -13,6 +13,7 @@ from redispatcher_fastapi.batch_execution import BatchExecution
 from redispatcher_fastapi.broker.types import Delivery
 from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.pool.batching import BatchLane, BatchTask
+from redispatcher_fastapi.stopping import StopReason
 
 
 class Work(BatchConsumer):
@@ -43,7 +44,7 @@ def join(lane: BatchLane, count: int, *, losses: int = 0) -> list[BatchTask]:
 
 def wanted(lane: BatchLane) -> tuple[int, int]:
     """Return how many jobs, and how many lost ones, the lane asks for."""
-    want = lane.want(1, is_reserved=False)
+    want = lane.want(lane.demand, 1)
     return want.count, want.suspects
 
 
@@ -66,8 +67,11 @@ def test_a_lane_asks_for_what_could_begin() -> None:
     assert wanted(lane) == (10, 1)
 
 
-def test_a_reserved_lane_asks_for_nothing() -> None:
-    assert make_lane(2).want(1, is_reserved=True).count == 0
+def test_what_a_claim_under_way_may_bring_is_not_asked_for_again() -> None:
+    lane = make_lane(2)
+    lane.reserved = 15
+
+    assert wanted(lane)[0] == 5
 
 
 def test_after_a_lost_job_its_like_are_asked_for_alone_until_none_comes() -> None:
@@ -99,12 +103,13 @@ async def test_a_batch_is_cancelled_once_however_many_are_in_it() -> None:
     lane = make_lane(1)
     batch = join(lane, 3)[0]
     batch.task = asyncio.create_task(asyncio.sleep(60))
+    batch.is_running = True
     for member in batch.members:
         member.task = batch.task
-        member.cancel("lost")
+        member.cancel(StopReason.LOST)
 
     assert batch.task.cancelling() == 1
-    assert [member.cancelled_for for member in batch.members] == ["lost"] * 3
+    assert [member.cancelled_for for member in batch.members] == [StopReason.LOST] * 3
     with pytest.raises(asyncio.CancelledError):
         await batch.task
 
