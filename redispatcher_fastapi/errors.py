@@ -167,7 +167,7 @@ class JobFailedError(JobError):
 
 
 class JobCancelledError(JobError):
-    """Raised by ``Job.result()`` when the job was cancelled."""
+    """Raised by ``Job.result()`` when the job was cancelled, or had expired before it started."""
 
 
 class JobExpiredError(JobError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.consumer import BaseConsumer, definition_of
 from redispatcher_fastapi.errors import ConfigurationError
-from redispatcher_fastapi.job import JobState
+from redispatcher_fastapi.job import JobState, Priority
 from redispatcher_fastapi.keys import check_job_id, check_queue_name
 
 if TYPE_CHECKING:
@@ -79,6 +79,20 @@ class Inspector:
     async def redrive(self, queue: Queue, id: str) -> bool:
         """Queue a dead job again, counts reset and history kept; return whether it was dead."""
         return await self._store.redrive_job(_name_of(queue), check_job_id(id))
+
+    async def set_priority(self, queue: Queue, id: str, priority: Priority) -> bool:
+        """Give a job that waits another priority; it goes behind all others that have it.
+
+        Returns whether the job waits and has that priority now: ``False`` for one that runs, is
+        finished or is unknown.
+        """
+        try:
+            checked = Priority(priority)
+        except ValueError:
+            raise ConfigurationError(
+                f"{priority!r:.80} is no priority; these are: {', '.join(Priority)}."
+            ) from None
+        return await self._store.set_priority(_name_of(queue), check_job_id(id), checked)
 
     async def delete(self, queue: Queue, id: str) -> bool:
         """Remove every trace of a job; return ``False`` when it is running or unknown."""

@@ -177,7 +177,7 @@ class Job(Generic[R_co]):
 
         Raises:
             JobFailedError: the job is dead.
-            JobCancelledError: the job was cancelled.
+            JobCancelledError: the job was cancelled, or had expired before it started.
             JobExpiredError: neither the job nor its result is kept any more.
             TimeoutError: it did not finish in time; the job goes on.
             ResultDecodingError: the result is not of the type the consumer declares now.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
+from redispatcher_fastapi.broker.types import REFUSED
 from redispatcher_fastapi.errors import BrokerMemoryError, BrokerUnavailableError
 from redispatcher_fastapi.keys import stats_key
 
@@ -78,7 +79,7 @@ class Confirmation:
             BrokerUnavailableError: the server is gone, or takes no writes any more.
             BrokerError: it refused to ask its replicas.
         """
-        if all(answer is None for answer in answers):
+        if all(answer is None or answer.letter == REFUSED for answer in answers):
             return
         progress.answers = answers
         await _mark(connection, queue)

@@ -14,6 +14,7 @@ from redispatcher_fastapi.broker.scripts import (
     LIST,
     RECORD,
     REDRIVE,
+    SET_PRIORITY,
     as_text,
 )
 from redispatcher_fastapi.broker.waiting import ResultWaiter
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.scripts import Argument, CommandClient, Script
     from redispatcher_fastapi.clock import Clock
+    from redispatcher_fastapi.job import Priority
 
 _COUNTED = (
     JobState.SCHEDULED,
@@ -88,6 +90,10 @@ class Store(JobStore):
     async def redrive_job(self, queue: str, job_id: str) -> bool:
         """Queue a dead job again with its counts reset; return whether this call moved it."""
         return bool(await self._run(REDRIVE, queue, job_id) == 1)
+
+    async def set_priority(self, queue: str, job_id: str, priority: Priority) -> bool:
+        """Give a job that waits another priority; return whether it has that one now."""
+        return bool(await self._run(SET_PRIORITY, queue, job_id, priority.value) == 1)
 
     async def delete_job(self, queue: str, job_id: str) -> bool:
         """Remove every trace of a job that is not running; return whether this call removed it."""

@@ -86,6 +86,8 @@ def _conclude(queue: str, job_id: str, reply: Sequence[Any]) -> bytes | None:
         case "succeeded":
             return as_bytes(reply[1]) if len(reply) > 1 else None
         case "cancelled":
+            if as_text(reply[1]) == "expired":
+                raise JobCancelledError(f"{name} has expired: it was not started in time.")
             raise JobCancelledError(f"{name} was cancelled.")
         case "dead":
             reason = as_bytes(reply[1]).decode(errors="replace")

@@ -19,17 +19,39 @@ local function check_job(values, at)
   if string.byte(unique) == 116 then whole(string.match(unique, '%d+'), 1) end
 end
 
--- Does what is asked for where a job is not unique; returns the answer.
-local function meet(prefix, other, action, envelope, due)
+-- The job that has a lock, unless it has it no more: a lock for a time ends, and so does a job that has expired without
+-- anybody having noticed yet.
+local function owner_of(prefix, lock)
+  local other = call('HGET', prefix .. 'uniques', lock)
+  local ends = other and call('ZSCORE', prefix .. 'windows', lock)
+  if not other or ends and tonumber(ends) <= now then return nil end
+  local expires = call('ZSCORE', prefix .. 'expiries', other)
+  if not expires or tonumber(expires) > now then return other end
   local record = call('HGET', prefix .. 'jobs', other)
+  if record and not is_finished(record) then
+    take_out(prefix, other)
+    end_cancelled(prefix, other, record, now, 0, 0, 0, 'expired')
+  end
+  return nil
+end
+
+-- Does what is asked for where a job is not unique; returns the answer. A job that was started before keeps its time, as
+-- its next attempt is due then.
+local function meet(prefix, other, action, envelope, due, expiry)
   if action == 'x' then return 'x' end
-  if action == 'k' or not record or is_finished(record) or holder_of(prefix, other) then return 'u' end
-  call('HSET', prefix .. 'jobs', other, string.match(record, '^%d+!?') .. envelope)
-  if action == 'r' then return 'r' end
-  if call('ZSCORE', prefix .. 'scheduled', other) then
-    call('ZREM', prefix .. 'scheduled', other)
+  local record = action ~= 'k' and call('HGET', prefix .. 'jobs', other)
+  if not record or is_finished(record) or holder_of(prefix, other) then return 'u' end
+  local head = string.match(record, '^%d%d%d%d%d%d%d%d%d%d%d%d%d!?') or stamp
+  call('HSET', prefix .. 'jobs', other, head .. envelope)
+  if call('ZREM', prefix .. 'expiries', other) == 1 and expiry ~= '' then
+    call('ZADD', prefix .. 'expiries', int(time_of(expiry)), other)
+  end
+  if action == 'r' or call('ZSCORE', prefix .. 'retrying', other) or call('HEXISTS', prefix .. 'faults', other) == 1 then
+    return 'r'
+  end
+  if call('ZREM', prefix .. 'scheduled', other) == 1 then
     put_off(prefix, 'scheduled', other, math.max(due, now))
-  elseif due > now and not call('ZSCORE', prefix .. 'retrying', other) and not call('HGET', prefix .. 'faults', other) then
+  elseif due > now then
     void_entry(prefix, other, call('HGET', prefix .. 'levels', other) or 'normal')
     put_off(prefix, 'scheduled', other, due)
   end
@@ -49,11 +71,8 @@ local function add_job(prefix, values, at, room)
   if call('HEXISTS', prefix .. 'jobs', id) == 1 then return '0' end
   if is_chosen and tonumber(call('ZSCORE', prefix .. 'remembered', id) or 0) > now then return '0' end
   if unique ~= '' then
-    local other = call('HGET', prefix .. 'uniques', lock)
-    local ends = other and call('ZSCORE', prefix .. 'windows', lock)
-    if other and (not ends or tonumber(ends) > now) then
-      return meet(prefix, other, string.sub(unique, -1), envelope, due), other
-    end
+    local other = owner_of(prefix, lock)
+    if other then return meet(prefix, other, string.sub(unique, -1), envelope, due, expiry), other end
   end
   if room <= 0 then return 'f' end
 

@@ -9,6 +9,7 @@
 -- Returns  ids; some may have left the state, or the queue, in the meantime
 -- Moves    nothing
 
+local MOST_LOOKED_AT = 10000
 local prefix, state, skip, count = KEYS[1], ARGV[2], whole(ARGV[3], 0), whole(ARGV[4], 1)
 if state == 'scheduled' or state == 'retrying' then
   return call('ZRANGE', prefix .. state, skip, skip + count - 1)
@@ -20,10 +21,23 @@ elseif state == 'succeeded' or state == 'cancelled' then
   return newest_first
 end
 
-local ids = {}
-local function add(list, length)
-  if #ids < count and skip < length then
-    for _, id in ipairs(call('LRANGE', list, skip, skip + count - #ids - 1)) do ids[#ids + 1] = id end
+local ids, passed = {}, {}
+-- Whether the entry of an id in the list of a level counts no more; there is one such entry at the most.
+local function is_void(level, id)
+  local entry = level .. ':' .. id
+  if passed[entry] or call('SISMEMBER', prefix .. 'moved', entry) == 0 then return false end
+  passed[entry] = true
+  return true
+end
+local has_moved = call('EXISTS', prefix .. 'moved') == 1
+local function add(list, length, level)
+  local first, looked_at = skip, 0
+  while #ids < count and first < length and looked_at < MOST_LOOKED_AT do
+    local last = first + count - #ids - 1
+    for _, id in ipairs(call('LRANGE', list, first, last)) do
+      if not (level and has_moved and is_void(level, id)) then ids[#ids + 1] = id end
+    end
+    first, looked_at = last + 1, looked_at + last + 1 - first
   end
   skip = math.max(0, skip - length)
 end
@@ -32,10 +46,10 @@ if state == 'queued' then
   add(prefix .. 'suspects', call('LLEN', prefix .. 'suspects'))
   for _, level in ipairs({'high', 'normal', 'low'}) do
     local list = ready_list(prefix, level)
-    add(list, call('LLEN', list))
+    add(list, call('LLEN', list), level)
     for _, key in ipairs(lines) do
       list = prefix .. 'line:' .. level .. ':' .. key
-      add(list, call('LLEN', list))
+      add(list, call('LLEN', list), level)
     end
   end
   add(prefix .. 'solo', call('LLEN', prefix .. 'solo'))
