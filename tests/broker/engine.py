@@ -10,6 +10,7 @@ from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.ids import new_holder_id
 from redispatcher_fastapi.broker.sending import DirectSender
 from redispatcher_fastapi.broker.types import (
+    Answer,
     AttemptError,
     Claimed,
     Delivery,
@@ -21,6 +22,7 @@ from redispatcher_fastapi.broker.types import (
     Submission,
     Succeeded,
     TakenBack,
+    Traits,
     Want,
 )
 from redispatcher_fastapi.broker.working import WorkerBroker
@@ -68,6 +70,10 @@ class Process:
 
     async def claim(self, count: int = 1, *, suspects: int = 1) -> list[Delivery]:
         return (await self.ask(self.want(count, suspects=suspects))).deliveries
+
+    async def want_nothing(self) -> None:
+        """Claim without taking anything, which lets on what is due."""
+        await self.ask(self.want(0))
 
     async def claim_one(self) -> Delivery:
         (delivery,) = await self.claim()
@@ -124,6 +130,30 @@ class Engine:
     ) -> bool:
         submission = Submission(job_id, ENVELOPE, delay, at, is_chosen_id)
         return (await self.sender.send(QUEUE, submission)).is_new
+
+    async def submit(
+        self,
+        job_id: str,
+        body: bytes = BODY,
+        *,
+        delay: float | None = None,
+        **traits: Any,
+    ) -> Answer:
+        """Publish a job that asks for more than to run in its turn; ``delay`` is in seconds."""
+        wait = None if delay is None else timedelta(seconds=delay)
+        return await self.sender.send(QUEUE, self.submission(job_id, body, delay=wait, **traits))
+
+    def submission(
+        self,
+        job_id: str,
+        body: bytes = BODY,
+        *,
+        delay: timedelta | None = None,
+        **traits: Any,
+    ) -> Submission:
+        """Return what is submitted, for a call with several."""
+        envelope = ENVELOPE.replace(BODY, body)
+        return Submission(job_id, envelope, delay, traits=Traits(**traits))
 
     async def publish_many(self, *job_ids: str, is_chosen_id: bool = False) -> list[bool]:
         submissions = [

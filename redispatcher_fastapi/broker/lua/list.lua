@@ -29,13 +29,12 @@ local function is_void(level, id)
   passed[entry] = true
   return true
 end
-local has_moved = call('EXISTS', prefix .. 'moved') == 1
 local function add(list, length, level)
   local first, looked_at = skip, 0
   while #ids < count and first < length and looked_at < MOST_LOOKED_AT do
     local last = first + count - #ids - 1
     for _, id in ipairs(call('LRANGE', list, first, last)) do
-      if not (level and has_moved and is_void(level, id)) then ids[#ids + 1] = id end
+      if not (level and is_void(level, id)) then ids[#ids + 1] = id end
     end
     first, looked_at = last + 1, looked_at + last + 1 - first
   end
