@@ -117,6 +117,17 @@ async def test_many_jobs_that_have_expired_keep_no_other_waiting_for_long(engine
         assert await engine.key("wake") == [b"1"]  # or nobody would claim again at once
 
 
+async def test_a_job_that_ends_otherwise_expires_no_more(engine: Engine) -> None:
+    await engine.submit("a", expiry=SECOND)
+    await engine.submit("b", expiry=SECOND)
+
+    await engine.broker.cancel_job(QUEUE, "a")
+    await engine.broker.delete_job(QUEUE, "b")
+
+    assert await engine.key("expiries") is None
+    assert (await engine.record("a")).reason is None
+
+
 async def test_expired_jobs_are_forgotten_like_others(engine: Engine) -> None:
     await engine.submit("a", expiry=SECOND)
     engine.clock.move(seconds=1)

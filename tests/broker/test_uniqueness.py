@@ -214,6 +214,20 @@ async def test_a_lock_for_a_time_outlasts_a_death_and_not_a_job_that_never_ran(
     assert (await engine.submit("d", lock="t60000:k", lock_key="other")).is_new
 
 
+async def test_the_end_of_a_lock_for_a_time_does_not_free_what_was_locked_since(
+    engine: Engine,
+) -> None:
+    await submit(engine, "a", "t60000:k")
+    engine.clock.move(seconds=60)
+    await submit(engine, "b", "d:k")
+
+    await engine.keep_up()
+    assert await submit(engine, "c") == ("u", "b")
+    await engine.broker.cancel_job(QUEUE, "a")
+
+    assert await submit(engine, "d") == ("u", "b")
+
+
 async def test_nothing_is_left_of_locks_whose_time_is_over(engine: Engine) -> None:
     process = await engine.process()
     await submit(engine, "a", "t60000:k")
@@ -337,6 +351,16 @@ async def test_a_job_that_has_expired_unnoticed_is_no_obstacle(engine: Engine) -
     process = await engine.process()
     assert [delivery.job_id for delivery in await process.claim(5)] == ["b"]
     assert await engine.key("ghosts") is None
+
+
+async def test_a_scheduled_job_that_has_expired_is_gone_from_the_timetable(engine: Engine) -> None:
+    await submit(engine, "a", "d:k", expiry=timedelta(seconds=10), delay=60)
+    engine.clock.move(seconds=10)
+
+    assert await submit(engine, "b", "d:k") == ("1", None)
+
+    assert await engine.key("scheduled") is None
+    assert await engine.counts() == {JobState.CANCELLED: 1, JobState.QUEUED: 1}
 
 
 async def test_a_message_that_is_replaced_expires_anew(engine: Engine) -> None:

@@ -35,8 +35,8 @@ local function owner_of(prefix, lock)
   return nil
 end
 
--- Does what is asked for where a job is not unique; returns the answer. A job that was started before keeps its time, as
--- its next attempt is due then.
+-- Does what is asked for where a job is not unique; returns the answer. A job that failed or was lost keeps its time,
+-- that of its next attempt.
 local function meet(prefix, other, action, envelope, due, expiry)
   if action == 'x' then return 'x' end
   local record = action ~= 'k' and call('HGET', prefix .. 'jobs', other)
@@ -46,9 +46,7 @@ local function meet(prefix, other, action, envelope, due, expiry)
   if call('ZREM', prefix .. 'expiries', other) == 1 and expiry ~= '' then
     call('ZADD', prefix .. 'expiries', int(time_of(expiry)), other)
   end
-  if action == 'r' or call('ZSCORE', prefix .. 'retrying', other) or call('HEXISTS', prefix .. 'faults', other) == 1 then
-    return 'r'
-  end
+  if action == 'r' or call('HEXISTS', prefix .. 'faults', other) == 1 then return 'r' end
   if call('ZREM', prefix .. 'scheduled', other) == 1 then
     put_off(prefix, 'scheduled', other, math.max(due, now))
   elseif due > now then

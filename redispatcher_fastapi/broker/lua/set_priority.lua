@@ -25,8 +25,7 @@ else
   call('HSET', prefix .. 'levels', id, level)
 end
 if is_due and losses == 0 then
-  -- Where it waited at this level before, its old entry counts again.
-  if call('SREM', prefix .. 'moved', level .. ':' .. id) == 0 then queue_up(prefix, id) end
+  queue_up(prefix, id)
   local key = call('HGET', prefix .. 'partitions', id)
   if key then offer(prefix, key) end
   wake(prefix)
