@@ -113,7 +113,7 @@ async def test_a_lock_until_done_stays_through_retries_losses_and_releases(engin
     engine.clock.move(seconds=1)
     await process.release(await process.claim_one())
     assert await submit(engine, "c") == ("u", "a")
-    assert await process.claim_one()
+    await process.claim_one()
     await engine.lose(process)
     assert await submit(engine, "d") == ("u", "a")
 
