@@ -15,6 +15,7 @@ from tests.model.store import Raw, read_raw, written
 QUEUE = "letters"
 NOW = 1_767_268_800_000
 _LIVE = b'{"v":1,"body":{}}'
+_SCHEDULE = b'd1\n{"v":1,"schedule":{"every":60000},"body":{}}'
 _ERROR = b'{"outcome":"failed","error":"E: no"}'
 
 
@@ -25,14 +26,18 @@ class Call(NamedTuple):
     arguments: list[Argument]
 
 
+def _job(job_id: str) -> tuple[Argument, ...]:
+    return (job_id, _LIVE, "d500", "1", "high", "", "", "", "", "")
+
+
 #: One good call of each, on the store that `fill` makes.
 GOOD: tuple[Call, ...] = (
     Call(scripts.PUBLISH, [NOW, 100, "", 2, "n1", _LIVE, "n2", _LIVE]),
     Call(scripts.PUBLISH, [NOW, 100, 2, 4, "n1", _LIVE, "d500", "1", "n2", _LIVE, "", ""]),
     Call(scripts.PUBLISH, [NOW, 100, "", 2, "n1", _LIVE]),
-    Call(scripts.CLAIM, [NOW, "p", 2, 1, 50]),
-    Call(scripts.CLAIM_SOLO, [NOW, "p", 60, "1", 1000]),
-    Call(scripts.CLAIM_SOLO, [NOW, "p", 60, "", 1000]),
+    Call(scripts.CLAIM, [NOW, "p", 2, 1, 50, ""]),
+    Call(scripts.CLAIM_SOLO, [NOW, "p", 60, "1", 1000, ""]),
+    Call(scripts.CLAIM_SOLO, [NOW, "p", 60, "", 1000, ""]),
     Call(scripts.RENEW, [NOW, 30_000, "p"]),
     Call(
         scripts.ACK,
@@ -44,13 +49,15 @@ GOOD: tuple[Call, ...] = (
     Call(
         scripts.FAIL,
         [
-            *(NOW, "p", 9, 86_400_000),
+            *(NOW, "p", 9, 86_400_000, 3_600_000),
             *("h1", f"1,{NOW}", "retry", 500, "", _ERROR),
             *("h2", f"2,{NOW}", "dead", 0, "failed", _ERROR),
         ],
     ),
-    Call(scripts.FAIL, [NOW, "p", 9, 86_400_000, "h1", f"1,{NOW}", "snooze", 500, "", ""]),
-    Call(scripts.RELEASE, [NOW, "p", 9, "h1", f"1,{NOW}", "h2", f"2,{NOW}"]),
+    Call(
+        scripts.FAIL, [NOW, "p", 9, 86_400_000, 3_600_000, "h1", f"1,{NOW}", "snooze", 500, "", ""]
+    ),
+    Call(scripts.RELEASE, [NOW, "p", 9, 3_600_000, "h1", f"1,{NOW}", "h2", f"2,{NOW}"]),
     Call(scripts.DEPART, [NOW, "q"]),
     Call(
         scripts.UPKEEP,
@@ -68,6 +75,22 @@ GOOD: tuple[Call, ...] = (
     Call(scripts.LIST, [NOW, "dead", 1, 10]),
     Call(scripts.WATCH, [NOW, "r1"]),
     Call(scripts.POKE, [NOW, "p", 10_000]),
+    Call(scripts.SCHEDULE_LOOK, [NOW, 30_000, "v1", ""]),
+    Call(scripts.SCHEDULE_LOOK, [NOW, 30_000, "v2", NOW - 1000]),
+    Call(
+        scripts.SCHEDULE_FIRE,
+        [
+            *(NOW, 100, "every", "1", NOW, NOW + 60_000, NOW, "q", 1, 1, *_job("every:1")),
+            *("cron", "2", "", "", 0, "a", 0, 2, *_job("cron:1"), *_job("cron:2")),
+        ],
+    ),
+    Call(scripts.SCHEDULE_DECLARE, [NOW, "v1", "every", "", NOW, "1", "new", _SCHEDULE, "", ""]),
+    Call(scripts.SCHEDULE_PUT, [NOW, "cron", "2", b"r3\n{}", NOW + 1000, ""]),
+    Call(scripts.SCHEDULE_CHANGE, [NOW, "every", "pause", "", "", 30_000]),
+    Call(scripts.SCHEDULE_CHANGE, [NOW, "paused", "resume", "3", NOW + 1000, 30_000]),
+    Call(scripts.SCHEDULE_CHANGE, [NOW, "cron", "delete", "", "", 30_000]),
+    Call(scripts.SCHEDULE_READ, [NOW, "", "every", "none"]),
+    Call(scripts.SCHEDULE_READ, [NOW, 10, "every"]),
 )
 _WORDS = ("", "*", "\x00", "a" * 5000, "h1", "d1", "r1", "p", "retry", "é", "-inf", "1,2,3", "{}")
 
@@ -86,15 +109,20 @@ def fill(client: BlockingClient) -> None:
     for holder in ("p", "q"):
         do(scripts.RENEW, 30_000, holder)
     publish("h1", "h2", "d1", "s1", "t1")
-    do(scripts.CLAIM, "p", 2, 0, 1)
-    do(scripts.CLAIM, "q", 3, 0, 1)
+    do(scripts.CLAIM, "p", 2, 0, 1, "")
+    do(scripts.CLAIM, "q", 3, 0, 1, "")
     dead: list[Argument] = ["d1", f"1,{NOW}", "dead", 0, "failed", _ERROR]
     retried: list[Argument] = ["t1", f"3,{NOW}", "retry", 60_000, "", _ERROR]
-    do(scripts.FAIL, "q", 1, 86_400_000, *dead, *retried)
+    do(scripts.FAIL, "q", 1, 86_400_000, 3_600_000, *dead, *retried)
     do(scripts.ACK, "q", 1, 10, 3_600_000, 0, 86_400_000, 1, "s1", f"2,{NOW}", "5,5")
     publish("r1", "r2", "c1")
     do(scripts.CANCEL, "c1", 3_600_000)
     do(scripts.PUBLISH, 100, "", 4, "later", _LIVE, "d60000", "")
+    do(scripts.SCHEDULE_LOOK, 30_000, "v1", "")
+    do(scripts.SCHEDULE_DECLARE, "v1", "every", _SCHEDULE, NOW, "")
+    do(scripts.SCHEDULE_PUT, "cron", "", b"r2\n{}", NOW + 60_000, "")
+    do(scripts.SCHEDULE_PUT, "paused", "", b"r3\n{}", NOW + 60_000, "")
+    do(scripts.SCHEDULE_CHANGE, "paused", "pause", "", "", 30_000)
 
 
 def run(client: BlockingClient, call: Call) -> None:

@@ -19,6 +19,8 @@ INPUTS = {"memory": 150, "redis": 1_000}
 SEED = 4
 ACK: list[Argument] = [NOW, "p", 9, 10, 3_600_000, 10_000, 86_400_000]
 
+FIRE: list[Argument] = ["every", "1", NOW, NOW + 60_000, NOW, "a", 0]
+
 
 @pytest.fixture
 def client(redis_dsn: str) -> Generator[BlockingClient]:
@@ -44,19 +46,35 @@ def test_a_call_as_it_should_be_is_answered(client: BlockingClient, call: Call) 
         (scripts.PUBLISH, [NOW, 100, "", 4, "n1", "{}", "dnan", ""]),
         (scripts.PUBLISH, [NOW, 100, "", 2, "n1", "{}", "n2"]),
         (scripts.PUBLISH, ["nan", 100, "", 2, "n1", "{}"]),
-        (scripts.CLAIM, [NOW, "p", "1e308", 1, 50]),
-        (scripts.CLAIM, [NOW, "p", 2, 1, "first"]),
-        (scripts.CLAIM_SOLO, [NOW, "p", 60, "", 0]),
+        (scripts.CLAIM, [NOW, "p", "1e308", 1, 50, ""]),
+        (scripts.CLAIM, [NOW, "p", 2, 1, "first", ""]),
+        (scripts.CLAIM_SOLO, [NOW, "p", 60, "", 0, ""]),
         (scripts.RENEW, [NOW, 30_000, ""]),
         (scripts.RENEW, [NOW, "inf", "p"]),
         (scripts.ACK, [*ACK, "1000000000000000"]),
         (scripts.ACK, [*ACK, 1, "h1", f"1,{NOW}", "5,5", 1, 0, "{}"]),
-        (scripts.FAIL, [NOW, "p", 9, 86_400_000, "h1", f"1,{NOW}", "retry", "soon", "", ""]),
-        (scripts.FAIL, [NOW, "p", 9, "1.5", "h1", f"1,{NOW}", "dead", 0, "failed", ""]),
-        (scripts.RELEASE, [NOW, "p", 9, "h1"]),
+        (
+            scripts.FAIL,
+            [NOW, "p", 9, 86_400_000, 3_600_000, "h1", f"1,{NOW}", "retry", "soon", "", ""],
+        ),
+        (scripts.FAIL, [NOW, "p", 9, "1.5", 3_600_000, "h1", f"1,{NOW}", "dead", 0, "failed", ""]),
+        (scripts.RELEASE, [NOW, "p", 9, 3_600_000, "h1"]),
         (scripts.UPKEEP, [NOW + 1_000_000, 30_000, 10, "", 10_000, 86_400_000, 10, 1, 100]),
         (scripts.CANCEL, [NOW, "r1", "1.5"]),
         (scripts.POKE, [NOW, "p", "long"]),
+        (scripts.SCHEDULE_LOOK, [NOW, 30_000, "v1"]),
+        (scripts.SCHEDULE_LOOK, [NOW, 0, "v1", ""]),
+        (scripts.SCHEDULE_FIRE, [NOW, 100, *FIRE, 1]),
+        (scripts.SCHEDULE_FIRE, [NOW, 100, *FIRE, 1, "j", "{}", "", "1", "", "", "", "", ""]),
+        (scripts.SCHEDULE_FIRE, [NOW, 100, *FIRE, 1, "j", "{}", "soon", "1", *[""] * 6]),
+        (scripts.SCHEDULE_FIRE, [NOW, 100, "every", "1", "soon", *FIRE[3:], 0]),
+        (scripts.SCHEDULE_DECLARE, [NOW, "v1", "every", "", NOW]),
+        (scripts.SCHEDULE_DECLARE, [NOW, "v1", "every", "", "soon", ""]),
+        (scripts.SCHEDULE_PUT, [NOW, "cron", "2", "", NOW, ""]),
+        (scripts.SCHEDULE_PUT, [NOW, "cron", "2", "r3", "soon", ""]),
+        (scripts.SCHEDULE_CHANGE, [NOW, "every", "stop", "", "", 30_000]),
+        (scripts.SCHEDULE_CHANGE, [NOW, "every", "delete", "", "", ""]),
+        (scripts.SCHEDULE_READ, [NOW, "some", "every"]),
     ],
 )
 def test_wrong_arguments_are_refused(
