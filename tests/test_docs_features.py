@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["batches.md", "database.md", "middleware.md", "schedules.md"]
+PAGES = ["batches.md", "database.md", "middleware.md", "queues.md", "schedules.md"]
 
 
 def read_files(page: str) -> dict[str, str]:

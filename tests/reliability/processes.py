@@ -92,6 +92,10 @@ class PoolProcess:
         """Ask it to stop with SIGTERM, as a deployment does."""
         self._started().send_signal(signal.SIGTERM)
 
+    def drain(self) -> None:
+        """Ask it with SIGUSR1 to take nothing more, and to end once nothing runs."""
+        self._started().send_signal(signal.SIGUSR1)
+
     def kill(self) -> None:
         """End it at once with SIGKILL, as the kernel does when memory is short."""
         self._started().kill()

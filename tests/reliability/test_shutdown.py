@@ -81,6 +81,27 @@ async def test_control_without_handing_back_a_job_waits_for_the_end_of_the_lease
     assert (await read_record(job)).losses == 1
 
 
+async def test_a_pool_that_is_killed_while_it_drains_loses_nothing(
+    server: RedisServer, oracle: Oracle, pools: Pools, dispatcher: Redispatcher
+) -> None:
+    pool = await pools.start(server.dsn, Slow, Quick, lease=timedelta(seconds=1))
+    done = await publish_slow(dispatcher, seconds=0.5)
+    lost = await publish_slow(dispatcher, seconds=600, only_in=pool)
+    await oracle.wait_for("started", count=2)
+
+    pool.drain()
+    await pool.wait_for_log("Draining: no new jobs")
+    late = await dispatcher.publisher(Quick).publish_many([Quick.Message()] * 5)
+    assert await done.result(PATIENCE) == pool.pid
+    assert await read_states(late) == {JobState.QUEUED}
+    pool.kill()
+
+    heir = await pools.start(server.dsn, Slow, Quick, lease=timedelta(seconds=1))
+    assert await lost.result(PATIENCE) == heir.pid
+    assert {await job.result(PATIENCE) for job in late} == {heir.pid}
+    assert (await read_record(lost)).losses == 1
+
+
 async def test_a_second_sigterm_stops_at_once(
     server: RedisServer, oracle: Oracle, pools: Pools, dispatcher: Redispatcher
 ) -> None:

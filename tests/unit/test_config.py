@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +11,7 @@ import pytest
 from pydantic import AnyUrl, BaseModel, RedisDsn, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from redispatcher_fastapi import Batch, BatchConsumer, BatchItem
 from redispatcher_fastapi.config import ConsumerConfig, RedispatcherConfig
 from redispatcher_fastapi.consumer import BaseConsumer, definition_of
 from redispatcher_fastapi.errors import ConfigurationError
@@ -313,3 +315,41 @@ class TestInsideOfTheSettingsOfAnApplication:
         config = RedispatcherConfig(redis_dsn="memory://", consumers=[Resize])
 
         assert Outer(jobs=config).jobs is config
+
+
+class TestSharedSlots:
+    def test_weights_share_the_concurrency_of_a_process(self) -> None:
+        heavy = ConsumerConfig(consumer_class=SendEmail, weight=3)
+
+        config = RedispatcherConfig(redis_dsn="memory://", concurrency=4, consumers=[heavy, Resize])
+
+        assert [each.weight for each in config.consumers] == [3, 1]
+
+    def test_a_weight_without_it_is_refused_by_the_name_of_the_consumer(self) -> None:
+        heavy = ConsumerConfig(consumer_class=SendEmail, weight=3)
+
+        with pytest.raises(ConfigurationError, match="the weight of SendEmail means nothing"):
+            RedispatcherConfig(redis_dsn="memory://", consumers=[heavy, Resize])
+
+    def test_a_batch_that_could_never_be_full_is_refused(self) -> None:
+        class Gather(BatchConsumer):
+            QUEUE = "gather"
+            BATCH = Batch(size=5)
+
+            class Message(BatchConsumer.Message):
+                pass
+
+            async def process_batch(self, items: Sequence[BatchItem[Message, None]]) -> None: ...
+
+        RedispatcherConfig(redis_dsn="memory://", concurrency=5, consumers=[Gather])
+        with pytest.raises(ConfigurationError, match=r"a batch of .*Gather is 5 jobs at once"):
+            RedispatcherConfig(redis_dsn="memory://", concurrency=4, consumers=[Gather])
+
+    @pytest.mark.parametrize("weight", [0, 101])
+    def test_a_weight_is_1_to_100(self, weight: int) -> None:
+        with pytest.raises(ConfigurationError, match="weight"):
+            ConsumerConfig(consumer_class=SendEmail, weight=weight)
+
+    def test_no_jobs_at_all_are_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="concurrency"):
+            configure({"redis_dsn": "memory://", "concurrency": 0})
