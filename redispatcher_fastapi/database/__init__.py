@@ -8,7 +8,7 @@ from __future__ import annotations
 from redispatcher_fastapi.database.after_commit import AfterCommit, FailureReport
 from redispatcher_fastapi.database.channel import Channel, Waiting
 from redispatcher_fastapi.database.outbox import Outbox
-from redispatcher_fastapi.database.relay import Relay, RelayReport, relaying
+from redispatcher_fastapi.database.relay import Relay, RelayReport, check_outbox, relaying
 
 __all__ = [
     "AfterCommit",
@@ -18,5 +18,6 @@ __all__ = [
     "Relay",
     "RelayReport",
     "Waiting",
+    "check_outbox",
     "relaying",
 ]

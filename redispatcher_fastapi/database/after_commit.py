@@ -7,8 +7,7 @@ import logging
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Protocol
 
-from redispatcher_fastapi.broker.types import REFUSED
-from redispatcher_fastapi.errors import NotRunningError, PublishError, PublishUncertainError
+from redispatcher_fastapi.errors import NotRunningError, PublishUncertainError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +64,9 @@ class AfterCommit:
     async def _publish_to(self, queue: str, submissions: list[Submission]) -> None:
         try:
             if len(submissions) == 1:  # shares its round trip with others
-                answers = [await self._sender.send(queue, submissions[0])]
+                await self._sender.send(queue, submissions[0])
             else:
-                answers = await self._sender.send_many(queue, submissions)
+                await self._sender.send_many(queue, submissions)
         except Exception as error:
             self._report(queue, submissions, error)
         except asyncio.CancelledError:
@@ -75,11 +74,6 @@ class AfterCommit:
             stopped = PublishUncertainError("The application stopped meanwhile.", job_ids=job_ids)
             self._report(queue, submissions, stopped)
             raise
-        else:
-            for submission, answer in zip(submissions, answers, strict=True):
-                if answer.letter == REFUSED:
-                    other = PublishError(f"It is not unique: the job {answer.other} is there.")
-                    self._report(queue, [submission], other)
 
     def _report(self, queue: str, submissions: list[Submission], error: Exception) -> None:
         job_ids = [submission.job_id for submission in submissions]

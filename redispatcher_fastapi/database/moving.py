@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from anyio import CapacityLimiter, from_thread, to_thread
+from anyio import from_thread
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 
-from redispatcher_fastapi.broker.types import REFUSED
-from redispatcher_fastapi.database.queries import begin, check_table, fetch, locks_rows, settle
+from redispatcher_fastapi.database.connecting import in_connection
+from redispatcher_fastapi.database.queries import begin, fetch, locks_rows, settle
 from redispatcher_fastapi.database.rows import RowError, decode_row
 from redispatcher_fastapi.errors import PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from redispatcher_fastapi.broker.sending import DirectSender
-    from redispatcher_fastapi.broker.types import Answer, Submission
+    from redispatcher_fastapi.broker.types import Submission
     from redispatcher_fastapi.database.outbox import Outbox
     from redispatcher_fastapi.database.rows import Row
-
-    Publish = Callable[[list[Row]], "Moved"]
 
 T = TypeVar("T")
 
@@ -47,37 +45,25 @@ class Moved:
 
 
 class Mover:
-    """Uses an engine of either kind: a synchronous one works in a thread."""
+    """Moves batch after batch."""
 
     def __init__(self, outbox: Outbox, sender: DirectSender) -> None:
         self._outbox = outbox
         self._sender = sender
-        self._limiter = CapacityLimiter(1)
-
-    async def check(self) -> None:
-        """Compare the table with what is needed; raises ``OutboxTableError``."""
-        await self._in_connection(lambda connection, _: check_table(connection, self._outbox.table))
 
     async def move(self, *, except_queues: Collection[str], is_refused: bool = False) -> Moved:
         """Move a batch; raises whatever the database does, and then nothing was deleted."""
-        return await self._in_connection(
-            partial(_move, outbox=self._outbox, except_queues=except_queues, is_refused=is_refused)
-        )
-
-    async def _in_connection(self, work: Callable[[Connection, Publish], T]) -> T:
         engine = self._outbox.engine
-        if isinstance(engine, AsyncEngine):
-            async with engine.connect() as connection:
-                return await connection.run_sync(work, lambda rows: await_only(self._publish(rows)))
-        # A database that hangs does not hold up the end of the process.
-        return await to_thread.run_sync(
-            _work_in_thread,
-            engine,
-            work,
-            self._publish,
-            limiter=self._limiter,
-            abandon_on_cancel=True,
+        # Where the database does its work, an asynchronous call is only made through these.
+        wait = await_only if isinstance(engine, AsyncEngine) else _wait_in_thread
+        work = partial(
+            _move,
+            publish=lambda rows: wait(self._publish(rows)),
+            outbox=self._outbox,
+            except_queues=except_queues,
+            is_refused=is_refused,
         )
+        return await in_connection(engine, work)
 
     async def _publish(self, rows: list[Row]) -> Moved:
         moved = Moved()
@@ -102,20 +88,14 @@ class Mover:
         for (row, _), answer in zip(messages, answers, strict=True):
             if isinstance(answer, PublishError):
                 moved.troubles[queue] = str(answer)
-            elif answer.letter == REFUSED:
-                moved.refused.append((row, _duplicate(answer)))
             else:
                 moved.done.append(row)
 
 
-def _duplicate(answer: Answer) -> str:
-    return f"it is not unique, the job {answer.other} is there; delete the row or let it wait"
-
-
 def _move(
     connection: Connection,
-    publish: Publish,
     *,
+    publish: Callable[[list[Row]], Moved],
     outbox: Outbox,
     except_queues: Collection[str],
     is_refused: bool,
@@ -146,10 +126,8 @@ def _move(
     return moved
 
 
-def _work_in_thread(
-    engine: Engine,
-    work: Callable[[Connection, Publish], T],
-    publish: Callable[[list[Row]], Coroutine[Any, Any, Moved]],
-) -> T:
-    with engine.connect() as connection:
-        return work(connection, lambda rows: from_thread.run(publish, rows))
+def _wait_in_thread(coroutine: Awaitable[T]) -> T:
+    async def wait() -> T:
+        return await coroutine
+
+    return from_thread.run(wait)

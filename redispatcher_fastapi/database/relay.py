@@ -28,6 +28,25 @@ _CHECKS_WITHIN_SECONDS = 5.0
 _STOPS_WITHIN_SECONDS = 5.0
 
 
+async def check_outbox(outbox: Outbox) -> str | None:
+    """Look for the table, and return why the database gives no answer, if it gives none.
+
+    Raises:
+        OutboxTableError: the table is missing, or columns of it are.
+    """
+    from redispatcher_fastapi.database.connecting import in_connection  # it imports SQLAlchemy
+    from redispatcher_fastapi.database.queries import check_table
+
+    try:
+        async with asyncio.timeout(_CHECKS_WITHIN_SECONDS):
+            await in_connection(outbox.engine, lambda each: check_table(each, outbox.table))
+    except OutboxTableError:
+        raise
+    except Exception as error:
+        return _reason(error)
+    return None
+
+
 @asynccontextmanager
 async def relaying(
     outbox: Outbox | None,
@@ -45,8 +64,10 @@ async def relaying(
     if outbox is None:
         yield
         return
+    problem = await check_outbox(outbox)
     relay = Relay(outbox, DirectSender.of(broker), report, polls=polls)
-    await relay.check()
+    if problem is not None:
+        relay.note_trouble(problem)
     if drains:
         await relay.drain()
     async with relay.running():
@@ -101,20 +122,6 @@ class Relay:
         self._refused_at = 0.0
         self._is_stopping = False
 
-    async def check(self) -> None:
-        """Look for the table; a database that gives no answer is left for later.
-
-        Raises:
-            OutboxTableError: the table is missing, or columns of it are.
-        """
-        try:
-            async with asyncio.timeout(_CHECKS_WITHIN_SECONDS):
-                await self._mover.check()
-        except OutboxTableError:
-            raise
-        except Exception as error:
-            self._note_trouble(_reason(error))
-
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Move messages meanwhile, and finish what has begun."""
@@ -163,7 +170,7 @@ class Relay:
                 self._note(again, now)
         except Exception as error:
             self._failures += 1
-            self._note_trouble(_reason(error))
+            self.note_trouble(_reason(error))
             return jittered_delay(self._failures)
         self._failures = 0
         if not self._aside:
@@ -196,9 +203,10 @@ class Relay:
         for queue, reason in moved.troubles.items():
             failures = self._aside[queue].failures + 1 if queue in self._aside else 1
             self._aside[queue] = _Aside(now + jittered_delay(failures + 3), failures)
-            self._note_trouble(reason)
+            self.note_trouble(reason)
 
-    def _note_trouble(self, reason: str) -> None:
+    def note_trouble(self, reason: str) -> None:
+        """Tell why messages wait, unless that was told half a minute ago or less."""
         now = asyncio.get_running_loop().time()
         if self._trouble is None:
             self._trouble = _Trouble(since=now, reported_at=now)

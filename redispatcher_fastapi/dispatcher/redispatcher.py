@@ -19,7 +19,7 @@ from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.sending import DirectSender, Sender
 from redispatcher_fastapi.consumer import definition_of
-from redispatcher_fastapi.database import relaying
+from redispatcher_fastapi.database import check_outbox, relaying
 from redispatcher_fastapi.dispatcher.standalone import is_standalone
 from redispatcher_fastapi.dispatcher.supervision import supervised_pool, watched_server
 from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
@@ -182,12 +182,7 @@ class Redispatcher:
                     )
                 )
             if self._stand_in is None and not is_standalone():
-                # The pool has a relay of its own, which looks by itself; this one only follows
-                # the commits of this process. Here a missing table ends the start-up.
-                hooks = GuardedHooks(self.hooks or LoggingHooks())
-                await stack.enter_async_context(
-                    relaying(self.config.outbox, broker, hooks, polls=False)
-                )
+                await self._follow_outbox(broker, stack)
             if self.run_pool and self._stand_in is None and not is_standalone():
                 pool = self._pool(broker, Injector(app, state))
                 running.pool = await stack.enter_async_context(pool)
@@ -236,6 +231,18 @@ class Redispatcher:
     def lifespans(self) -> list[tuple[asyncio.AbstractEventLoop, FastAPI | None]]:
         """The event loops in which a lifespan runs now, and for which application."""
         return [(loop, app) for loop, app in [*self._running] if loop is not None]
+
+    async def _follow_outbox(self, broker: Broker, stack: AsyncExitStack) -> None:
+        """Refuse to start without the table, and move what this process commits.
+
+        A pool looks by itself, whoever committed.
+        """
+        outbox = self.config.outbox
+        if outbox is not None and self.run_pool:
+            await check_outbox(outbox)
+        else:
+            hooks = GuardedHooks(self.hooks or LoggingHooks())
+            await stack.enter_async_context(relaying(outbox, broker, hooks, polls=False))
 
     def _publishers(self, sender: MessageSender, *, has_outbox: bool) -> Publishers:
         publishers = Publishers(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, final, overload
 
-from redispatcher_fastapi.broker.types import CREATED
+from redispatcher_fastapi.broker.types import CREATED, REFUSED
+from redispatcher_fastapi.consumer import InvalidOptionError
 from redispatcher_fastapi.database import Waiting
 from redispatcher_fastapi.database.requirement import require_sqlalchemy
 from redispatcher_fastapi.errors import MiddlewareError
@@ -28,6 +29,9 @@ C_co = TypeVar(
     "C_co", bound="ConsumesSync[Never, object] | ConsumesBatch[Never, object]", covariant=True
 )
 
+#: How the lock of a unique message ends that wants an error, see ``lua/adding.lua``.
+_RAISES = f":{REFUSED}"
+
 
 class TransactionSender:
     """Takes the place of what sends, and lets messages wait for a transaction instead."""
@@ -43,6 +47,11 @@ class TransactionSender:
         self._taken: list[Waiting] = []
 
     async def send(self, queue: str, submission: Submission) -> Answer:
+        if submission.traits is not None and submission.traits.lock.endswith(_RAISES):
+            raise InvalidOptionError(
+                f"A message for queue {queue!r} is to raise if it is not unique, which is known "
+                "only after the commit: give this publish a `unique` with another OnConflict."
+            )
         self._taken.append(Waiting(queue, submission))
         return CREATED
 
@@ -99,6 +108,7 @@ class TransactionalPublisher(Generic[C_co]):
         options are those of ``Publisher.publish``.
 
         Raises:
+            InvalidOptionError: a message that is not unique is to raise, or options cannot be used.
             NoTransactionError: the session is in no transaction and begins none by itself.
             MessageTooLargeError: the encoded message is larger than ``max_message_bytes``.
             WrongMessageError: the message is not exactly the consumer's ``Message``.

@@ -7,6 +7,9 @@ from typing import Annotated, Any, TypeVar, assert_type
 
 from fastapi import Depends, FastAPI
 from redis.asyncio import Redis
+from sqlalchemy import Engine, MetaData, Table
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
 
 from redispatcher_fastapi import (
     BaseConsumer,
@@ -20,12 +23,14 @@ from redispatcher_fastapi import (
     JobContext,
     JobState,
     Middleware,
+    Outbox,
     PoolHooks,
     Publication,
     Publisher,
     Redispatcher,
     RedispatcherConfig,
     Run,
+    TransactionalPublisher,
 )
 from redispatcher_fastapi.hooks import Delivery, Died, Outcome, TakenBack
 from tests.typing.consumers import (
@@ -191,3 +196,33 @@ def any_of_them(publisher: Publisher[SendEmail]) -> Publisher[BaseConsumer]:
 
 def results_are_covariant(job: Job[bool]) -> Job[int]:
     return job
+
+
+async def transactions(
+    resize: Publisher[Resize],
+    emails: Publisher[SendEmail],
+    enrich: Publisher[Enrich],
+    session: Session,
+    async_session: AsyncSession,
+    scoped: scoped_session[Session],
+    async_scoped: async_scoped_session[AsyncSession],
+) -> None:
+    bound = resize.after_commit(session)
+    assert_type(bound, TransactionalPublisher[Resize])
+    assert_type(bound.publish(Resize.Message(path="p")), Job[int])
+    assert_type(
+        emails.in_transaction(async_session).publish(
+            SendEmail.Message(address="a"), id="chosen", at=datetime.now(UTC), headers={"a": 1}
+        ),
+        Job[None],
+    )
+    item = Enrich.Message(path="p")
+    assert_type(enrich.after_commit(scoped).publish(item), Job[int])
+    assert_type(enrich.in_transaction(async_scoped).publish(item), Job[int])
+
+
+def outboxes(engine: Engine, async_engine: AsyncEngine) -> RedispatcherConfig:
+    outbox = Outbox(engine, table="messages", poll=timedelta(seconds=5), batch=10)
+    assert_type(outbox.table, Table)
+    assert_type(outbox.metadata, MetaData)
+    return RedispatcherConfig(outbox=Outbox(async_engine, metadata=outbox.metadata))

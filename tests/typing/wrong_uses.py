@@ -12,6 +12,8 @@ from typing import Any
 from redis import Redis as BlockingRedis
 from redis import RedisCluster as BlockingRedisCluster
 from redis.asyncio import Redis
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from redispatcher_fastapi import (
     BaseConsumer,
@@ -22,6 +24,7 @@ from redispatcher_fastapi import (
     ConsumerPool,
     Job,
     Middleware,
+    Outbox,
     PoolHooks,
     Publication,
     Publisher,
@@ -120,3 +123,19 @@ def configuration() -> None:
     RedispatcherConfig(consumers=[int])  # refused
     RedispatcherConfig(lease=30)  # refused
     ConsumerConfig(consumer_class=int)  # refused
+
+
+async def transactions(
+    resize: Publisher[Resize], emails: Publisher[SendEmail], session: AsyncSession, engine: Engine
+) -> None:
+    resize.after_commit(session).publish(SendEmail.Message(address="a"))  # refused
+    emails.in_transaction(session).publish(Resize.Message(path="p"))  # refused
+    resize.after_commit(session).publish(Resize.Message(path="p"), delay=5)  # refused
+    resize.after_commit(engine)  # refused
+    resize.in_transaction()  # refused
+    await resize.after_commit(session).publish(Resize.Message(path="p"))  # refused
+    text: Job[str] = resize.after_commit(session).publish(Resize.Message(path="p"))  # refused
+    await text.state()
+    Outbox("sqlite://")  # refused
+    Outbox(engine, poll=1)  # refused
+    RedispatcherConfig(outbox=engine)  # refused
