@@ -55,7 +55,8 @@ GOOD: tuple[Call, ...] = (
         ],
     ),
     Call(
-        scripts.FAIL, [NOW, "p", 9, 86_400_000, 3_600_000, "h1", f"1,{NOW}", "snooze", 500, "", ""]
+        scripts.FAIL,
+        [NOW, "p", 9, 86_400_000, 3_600_000, "h1", f"1,{NOW}", "snooze", 500, "", ""],
     ),
     Call(scripts.RELEASE, [NOW, "p", 9, 3_600_000, "h1", f"1,{NOW}", "h2", f"2,{NOW}"]),
     Call(scripts.DEPART, [NOW, "q"]),

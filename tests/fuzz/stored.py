@@ -40,7 +40,11 @@ def make(random: Random) -> list[object]:
     if random.random() < 0.1:
         due = str(random.randrange(-(2**62), 2**62)).encode()
     state = random.choice(list(JobState)).encode()
-    return [state, record, faults, due, delivery, history]
+    level = random.choice([b"normal", b"high", b"low", b"", b"\xff"])
+    partition = nonsense.random_bytes(random, 4)
+    expiry = nonsense.encode(nonsense.number_text(random))
+    cancelling = random.choice([b"", b"1"])
+    return [state, record, faults, due, delivery, history, level, partition, expiry, cancelling]
 
 
 def check(reply: list[object]) -> None:

@@ -18,6 +18,7 @@ from tests.model.store import read_raw
 INPUTS = {"memory": 150, "redis": 1_000}
 SEED = 4
 ACK: list[Argument] = [NOW, "p", 9, 10, 3_600_000, 10_000, 86_400_000]
+FAIL: list[Argument] = [NOW, "p", 9, 86_400_000, 3_600_000]
 
 FIRE: list[Argument] = ["every", "1", NOW, NOW + 60_000, NOW, "a", 0]
 
@@ -53,11 +54,8 @@ def test_a_call_as_it_should_be_is_answered(client: BlockingClient, call: Call) 
         (scripts.RENEW, [NOW, "inf", "p"]),
         (scripts.ACK, [*ACK, "1000000000000000"]),
         (scripts.ACK, [*ACK, 1, "h1", f"1,{NOW}", "5,5", 1, 0, "{}"]),
-        (
-            scripts.FAIL,
-            [NOW, "p", 9, 86_400_000, 3_600_000, "h1", f"1,{NOW}", "retry", "soon", "", ""],
-        ),
-        (scripts.FAIL, [NOW, "p", 9, "1.5", 3_600_000, "h1", f"1,{NOW}", "dead", 0, "failed", ""]),
+        (scripts.FAIL, [*FAIL, "h1", f"1,{NOW}", "retry", "soon", "", ""]),
+        (scripts.FAIL, [NOW, "p", 9, "1.5", 1, "h1", f"1,{NOW}", "dead", 0, "failed", ""]),
         (scripts.RELEASE, [NOW, "p", 9, 3_600_000, "h1"]),
         (scripts.UPKEEP, [NOW + 1_000_000, 30_000, 10, "", 10_000, 86_400_000, 10, 1, 100]),
         (scripts.CANCEL, [NOW, "r1", "1.5"]),

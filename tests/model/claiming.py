@@ -32,12 +32,16 @@ class Taken(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """The answer to one claim for one queue; ``wait`` is -1 where nothing waits for a time."""
+    """The answer to one claim for one queue; ``wait`` is -1 where nothing waits for a time.
+
+    ``cancelled`` are jobs of the process that somebody cancelled while they ran.
+    """
 
     has_lease: bool
     wait: int
     solo: int
     taken: list[Taken]
+    cancelled: frozenset[str] = frozenset()
 
 
 def claim(
@@ -46,15 +50,16 @@ def claim(
     if holder not in queue.leases:
         return Claim(False, -1, 0, [])
     last = queue.calls.get(holder, Calls()).claim
+    cancelled = frozenset(queue.cancelling & queue.held.get(holder, {}).keys())
     if last is not None and last >= first:
         if last != first:
-            return Claim(True, 0, 0, [])
+            return Claim(True, 0, 0, [], cancelled)
         # The answer to a claim does not say who runs alone: that is for `claim_solo` to tell.
         again = [
             one._replace(delivery=one.delivery._replace(is_alone=False))
             for one in _replay(queue, holder, first, wanted)
         ]
-        return Claim(True, 0, len(queue.lanes["solo"]), again)
+        return Claim(True, 0, len(queue.lanes["solo"]), again, cancelled)
 
     dues = [
         due
@@ -76,7 +81,7 @@ def claim(
         queue.wake()
     elif not queue.lanes["suspects"]:
         queue.has_token = False
-    return Claim(True, wait, len(queue.lanes["solo"]), taken)
+    return Claim(True, wait, len(queue.lanes["solo"]), taken, cancelled)
 
 
 def _replay(queue: Queue, holder: str, first: int, wanted: int) -> list[Taken]:

@@ -37,7 +37,8 @@ def depart(queue: Queue, holder: str) -> int:
 class Upkeep(NamedTuple):
     """The answer of upkeep for one queue; ``next_end`` is -1 where no lease runs.
 
-    ``grace`` is the note of when leases last began anew, and ``time`` is now.
+    ``grace`` is the note of when leases last began anew, ``time`` is now, and ``is_onward`` says
+    that there are ends to be passed on.
     """
 
     next_end: int
@@ -45,6 +46,7 @@ class Upkeep(NamedTuple):
     has_more: bool
     grace: str
     time: int
+    is_onward: bool = False
 
 
 def keep_up(queue: Queue) -> Upkeep:
@@ -70,9 +72,12 @@ def _take_back(queue: Queue, holder: str) -> list[tuple[str, int, str]]:
         job = queue.jobs[job_id]
         faults = queue.charge(job, losses=1, solo_losses=int(delivery.is_alone))
         queue.add_attempt(job_id, delivery.started, '{"outcome":"lost"}')
-        is_dead = faults.losses >= MOST_LOSSES or faults.solo_losses >= MOST_SOLO_LOSSES
-        place = "dead" if is_dead else job.lane
-        if is_dead:
+        is_over = faults.losses >= MOST_LOSSES or faults.solo_losses >= MOST_SOLO_LOSSES
+        place = "dead" if is_over else job.lane
+        if job_id in queue.cancelling:
+            place = "cancelled"
+            queue.end_cancelled(job, delivery.started, faults.errors, faults.losses)
+        elif is_over:
             queue.bury(job, delivery.started, faults.errors, faults.losses, "worker_lost")
         else:
             job.state = JobState.QUEUED

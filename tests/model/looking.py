@@ -15,6 +15,9 @@ from tests.model.comparison import Comparison
 from tests.model.jobs import Faults, Job
 from tests.model.queue import Queue
 
+#: Whoever cancels a job that runs tells its process, each time.
+_POKES = frozenset({"poke"})
+
 
 class Looking(Comparison):
     """One call per method, see :class:`Comparison`."""
@@ -26,8 +29,9 @@ class Looking(Comparison):
             [job_id, self.limits.finished_age],
             lambda: operations.cancel(self.queues[queue], job_id),
             int,
-            is_refused=lambda answer: answer != 1,
+            is_refused=lambda answer: answer <= 0,
             is_repeated=lambda _: None,
+            besides=_POKES,
         )
 
     def redrive(self, queue: str, job_id: str) -> int:
@@ -84,7 +88,7 @@ class Looking(Comparison):
 
     def poke(self, queue: str, name: str, ttl: int) -> int:
         def expect() -> int:
-            self.queues[queue].pokes[name] = ttl
+            self.queues[queue].pokes[name] = (["1"], ttl)
             return 1
 
         return self.call(scripts.POKE, [queue], [name, ttl], expect, int)
@@ -122,6 +126,9 @@ class Looking(Comparison):
             case "watched":
                 gone = [kind] if model.watched else []
                 model.watched = set()
+            case "poke":
+                gone = [f"poke:{name}" for name in model.pokes]
+                model.pokes = {}
             case "turn":
                 gone = [kind] if model.turn else []
                 model.turn = None
@@ -164,6 +171,7 @@ def _shown(record: JobRecord, faults: bytes) -> tuple[object, ...]:
         record.finished_at,
         len(record.history),
         faults.decode(),
+        record.is_cancelling,
     )
 
 
@@ -186,6 +194,7 @@ def _expect_shown(queue: Queue, job_id: str) -> tuple[object, ...] | None:
         *(None if time is None else from_milliseconds(time) for time in times),
         len(history),
         faults,
+        job_id in queue.cancelling,
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Mutant(NamedTuple):
     """One change: ``by`` stands where ``line``, or that part of it, stood once in ``script``.
 
-    A change to the script ``prelude`` concerns every script that has the function.
+    A change to a library, such as ``prelude``, concerns every script that has the function.
     """
 
     name: str
@@ -64,7 +64,12 @@ MUTANTS = (
     Mutant("a snooze counts as a retry", "fail", "'scheduled', id", "'retrying', id"),
     Mutant("a failure is not charged", "fail", "int(errors + 1)", "int(errors)"),
     Mutant("the failure is not kept", "fail", "if failure ~= '' then", "if false then"),
-    Mutant("given back to the wrong end", "release", "'LPUSH'", "'RPUSH'"),
+    Mutant(
+        "given back to the wrong end",
+        "traits",
+        "if is_first then call('LPUSH', list, id) else call",
+        "if is_first then call('RPUSH', list, id) else call",
+    ),
     Mutant(
         "given back in the wrong order",
         "release",
@@ -74,9 +79,8 @@ MUTANTS = (
     Mutant(
         "giving back charges a loss",
         "release",
-        "  call('LPUSH', prefix .. lane(losses), owned[index])",
-        "  call('HSET', prefix .. 'faults', owned[index], '0,1,0')\n"
-        "  call('LPUSH', prefix .. lane(losses), owned[index])",
+        "    queue_again(prefix, id, losses)",
+        "    call('HSET', prefix .. 'faults', id, '0,1,0')\n    queue_again(prefix, id, losses)",
     ),
     Mutant("taken back to the wrong end", "upkeep", "call('RPUSH',", "call('LPUSH',"),
     Mutant("published at the wrong end", "publish", "'ready', unpack(ready))", "'solo', ready[1])"),
@@ -120,35 +124,58 @@ MUTANTS = (
     Mutant(
         "suspects fill a process",
         "claim",
-        "math.min(suspects, wanted), jobs, ids)",
-        "wanted, jobs, ids)",
+        "math.min(suspects, wanted), jobs, ids, is_special",
+        "wanted, jobs, ids, is_special",
     ),
     Mutant("a ghost stays", "claim", "call('SREM', prefix .. 'ghosts', popped[index])"),
     Mutant("a solo ghost stays", "claim_solo", "call('SREM', prefix .. 'ghosts', id)"),
-    Mutant("a cancelled job leaves no ghost", "cancel", "call('SADD', prefix .. 'ghosts', id)"),
-    Mutant("a deleted job leaves no ghost", "delete", "call('SADD', prefix .. 'ghosts', id)"),
+    Mutant("a cancelled job leaves no ghost", "cancel", "take_out(prefix, id)\n"),
+    Mutant("a deleted job leaves no ghost", "delete", "take_out(prefix, id)\n"),
     Mutant(
-        "an id used again runs from its old place", "publish", "call('LREM', prefix .. list, 1, id)"
+        "an id used again runs from its old place",
+        "traits",
+        "call('LREM', ready_list(prefix, level), 0, id)",
     ),
     Mutant("deleted from the wrong order", "delete", "S = 'succeeded'", "S = 'cancelled'"),
     Mutant(
         "a deleted id is still remembered", "delete", "call('ZREM', prefix .. 'remembered', id)"
     ),
     Mutant("solo tokens have no star", "claim_solo", "stamp .. '*'", "stamp"),
-    Mutant("two processes have the turn", "claim_solo", "'NX', "),
-    Mutant("ack leaves faults", "ack", "call('HDEL', prefix .. 'faults', unpack(owned))"),
-    Mutant("death leaves faults", "prelude", "call('HDEL', prefix .. 'faults', id)"),
-    Mutant("cancel leaves faults", "cancel", "call('HDEL', prefix .. 'faults', id)"),
-    Mutant("ack leaves history", "ack", "call('PEXPIRE', prefix .. 'history:' .. id, ARGV[5])"),
     Mutant(
-        "death leaves history", "prelude", "call('PEXPIRE', prefix .. 'history:' .. id, max_age)"
+        "two processes have the turn",
+        "claim_solo",
+        "local is_given = call('SET', prefix .. 'turn', turn, 'NX', ",
+        "local is_given = call('SET', prefix .. 'turn', turn, ",
+    ),
+    Mutant("ack leaves faults", "ack", "call('HDEL', prefix .. 'faults', unpack(owned))"),
+    Mutant(
+        "death leaves faults",
+        "endings",
+        "call('ZADD', prefix .. 'dead', stamp, id)\n  call('HDEL', prefix .. 'faults', id)",
+        "call('ZADD', prefix .. 'dead', stamp, id)",
     ),
     Mutant(
-        "cancel leaves history", "cancel", "call('PEXPIRE', prefix .. 'history:' .. id, ARGV[3])"
+        "cancel leaves faults",
+        "endings",
+        "call('HDEL', prefix .. 'faults', id)\n  call('HSET', prefix .. 'jobs', id, text)",
+        "call('HSET', prefix .. 'jobs', id, text)",
+    ),
+    Mutant("ack leaves history", "ack", "call('PEXPIRE', prefix .. 'history:' .. id, ARGV[5])"),
+    Mutant(
+        "death leaves history",
+        "endings",
+        "call('PEXPIRE', prefix .. 'history:' .. id, max_age)\n  if has_traits",
+        "if has_traits",
+    ),
+    Mutant(
+        "cancel leaves history",
+        "endings",
+        "call('PEXPIRE', prefix .. 'history:' .. id, max_age)\n  call('HINCRBY'",
+        "call('HINCRBY'",
     ),
     Mutant(
         "attempts outlive their job",
-        "prelude",
+        "endings",
         "if not string.find(records[index], '^[Ss]%d+,%-?%d+,%-?%d+,?r?$') then",
         "if false then",
     ),
@@ -179,19 +206,29 @@ MUTANTS = (
     ),
     Mutant("calls of a new lease expire", "renew", "call('PERSIST', prefix .. 'calls:' .. holder)"),
     Mutant("a success is not announced", "ack", "announce(prefix, id)"),
-    Mutant("a death is not announced", "prelude", "max_age)\n  announce(prefix, id)", "max_age)"),
-    Mutant("a cancellation is not announced", "cancel", "announce(prefix, id)"),
+    Mutant(
+        "a death is not announced",
+        "endings",
+        "'D', reason)\n  end\n  announce(prefix, id)",
+        "'D', reason)\n  end",
+    ),
+    Mutant(
+        "a cancellation is not announced",
+        "endings",
+        "'C', reason or '')\n  end\n  announce(prefix, id)",
+        "'C', reason or '')\n  end",
+    ),
     Mutant(
         "trim ignores the least age",
-        "prelude",
+        "endings",
         "age > min_age and passed < excess",
         "passed < excess",
     ),
-    Mutant("trim takes one too many", "prelude", "passed < excess", "passed <= excess"),
-    Mutant("trim begins at the age itself", "prelude", "age > max_age", "age >= max_age"),
+    Mutant("trim takes one too many", "endings", "passed < excess", "passed <= excess"),
+    Mutant("trim begins at the age itself", "endings", "age > max_age", "age >= max_age"),
     Mutant(
         "forgotten ids are not remembered",
-        "prelude",
+        "endings",
         "if string.find(record, '^%l') then",
         "if false then",
     ),
@@ -229,17 +266,23 @@ MUTANTS = (
         "if not head[2] or due < tonumber(head[2]) then wake(prefix) end",
     ),
     Mutant("an old result outlives its id", "publish", "if #outdated > 0 then", "if false then"),
+    Mutant("running jobs are cancelled", "cancel", "if holder then", "if false then"),
+    Mutant("running jobs are deleted", "delete", "if holder_of(prefix, id) then return 0 end"),
     Mutant(
-        "running jobs are cancelled", "cancel", "== 1 then return 0 end", "== 2 then return 0 end"
+        "the newest last",
+        "list",
+        "call('ZREVRANGE', prefix .. state",
+        "call('ZRANGE', prefix .. state",
     ),
-    Mutant(
-        "running jobs are deleted", "delete", "== 1 then return 0 end", "== 2 then return 0 end"
-    ),
-    Mutant("the newest last", "list", "'ZREVRANGE'", "'ZRANGE'"),
     Mutant(
         "a page begins one late", "list", "-skip - count, -skip - 1", "-skip - count - 1, -skip - 2"
     ),
-    Mutant("ghosts are counted", "prelude", "- call('SCARD', prefix .. 'ghosts')", ""),
+    Mutant(
+        "what waits for a time is queued",
+        "prelude",
+        "- finished - waiting - count_running",
+        "- finished - count_running",
+    ),
     Mutant(
         "an expired result is a success",
         "watch",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from redispatcher_fastapi.job import JobState
-from tests.model.jobs import Ending, Faults, Job
+from tests.model.jobs import Faults, Job
 from tests.model.queue import Queue
 
 COUNTED = (
@@ -18,6 +18,7 @@ COUNTED = (
     JobState.DEAD,
     JobState.CANCELLED,
 )
+POKE_TTL = 10_000
 
 
 class Message(NamedTuple):
@@ -75,18 +76,17 @@ def cancel(queue: Queue, job_id: str) -> int:
     job = queue.jobs.get(job_id)
     if job is None:
         return -1
-    if job.state.is_finished or job.state is JobState.RUNNING:
+    if job.state.is_finished:
         return 0
+    if holder := queue.holder_of(job_id):
+        queue.cancelling.add(job_id)
+        pushed, _ = queue.pokes.get(holder, ([], 0))
+        queue.pokes[holder] = ([*pushed, job_id], POKE_TTL)
+        return 2
     if job.state is JobState.QUEUED:
         queue.ghosts.add(job_id)
     faults = job.faults or Faults()
-    wait = queue.now - job.published
-    job.state, job.faults = JobState.CANCELLED, None
-    job.ending = Ending(queue.now, 0, wait, faults.errors, faults.losses)
-    queue.finished[JobState.CANCELLED].append(job_id)
-    queue.let_history_expire(job_id, queue.limits.finished_age)
-    queue.stats["cancelled"] += 1
-    queue.announce(job_id)
+    queue.end_cancelled(job, queue.now, faults.errors, faults.losses)
     return 1
 
 
@@ -152,7 +152,7 @@ def watch(queue: Queue, job_id: str) -> list[str | bytes]:
         return ["waiting"]
     if job is not None and job.ending is not None:
         if job.state is JobState.CANCELLED:
-            return ["cancelled"]
+            return ["cancelled", job.ending.reason or ""]
         if job.state is JobState.DEAD:
             lines = queue.histories[job_id].lines if job_id in queue.histories else [""]
             return ["dead", job.ending.reason or "", lines[-1]]

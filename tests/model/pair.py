@@ -25,6 +25,7 @@ class Want(NamedTuple):
     jobs: int
     suspects: int
     first: int
+    limits: str = ""
 
 
 class Pair(Looking):
@@ -55,7 +56,7 @@ class Pair(Looking):
             budget = Budget()
             return [
                 claiming.claim(self.queues[queue], holder, wanted, suspects, first, budget)
-                for queue, holder, wanted, suspects, first in wants
+                for queue, holder, wanted, suspects, first, _ in wants
             ]
 
         return self.call(
@@ -79,7 +80,7 @@ class Pair(Looking):
         return self.call(
             scripts.CLAIM_SOLO,
             [queue],
-            [holder, sequence, "1" if is_empty else "", turn],
+            [holder, sequence, "1" if is_empty else "", turn, ""],
             lambda: claiming.claim_solo(
                 self.queues[queue], holder, sequence, is_empty=is_empty, turn=turn
             ),
@@ -112,6 +113,7 @@ class Pair(Looking):
 
     def fail(self, queue: str, holder: str, request: int, settled: Sequence[Settled]) -> str:
         arguments: list[Argument] = [holder, request, self.limits.dead_age]
+        arguments.append(self.limits.finished_age)
         for one in settled:
             arguments += (one.id, one.token, one.action, one.delay, one.reason, one.error)
         return self.call(
@@ -120,12 +122,12 @@ class Pair(Looking):
             arguments,
             lambda: settling.fail(self.queues[queue], holder, str(request), settled),
             bytes.decode,
-            is_refused=lambda answer: "1" not in answer,
+            is_refused=lambda answer: not set(answer) & {"1", "c"},
             besides=frozenset({f"calls:{holder}"}),
         )
 
     def release(self, queue: str, holder: str, request: int, settled: Sequence[Settled]) -> str:
-        arguments: list[Argument] = [holder, request]
+        arguments: list[Argument] = [holder, request, self.limits.finished_age]
         for one in settled:
             arguments += (one.id, one.token)
         return self.call(
@@ -134,7 +136,7 @@ class Pair(Looking):
             arguments,
             lambda: settling.release(self.queues[queue], holder, str(request), settled),
             bytes.decode,
-            is_refused=lambda answer: "1" not in answer,
+            is_refused=lambda answer: not set(answer) & {"1", "c"},
             besides=frozenset({f"calls:{holder}"}),
         )
 
@@ -181,13 +183,14 @@ class Pair(Looking):
 
 
 def _read_claim(reply: Any, first: int) -> Claim:
-    status, wait, solo, jobs, faults, started = reply
+    status, wait, solo, jobs, faults, started, cancelled, _ = reply
     taken: list[Taken] = []
     for place in range(len(jobs) // 2):
         job_id, record = jobs[2 * place : 2 * place + 2]
         delivery = Delivery(first + place, int(started))
         taken.append(_read_taken(job_id, record, faults[place] if faults else b"", delivery))
-    return Claim(bool(status), int(wait), int(solo), taken)
+    ids = frozenset(job_id.decode() for job_id in cancelled)
+    return Claim(bool(status), int(wait), int(solo), taken, ids)
 
 
 def _read_solo(reply: Any) -> Taken | bool:
@@ -208,9 +211,10 @@ def _read_taken(job_id: bytes, record: bytes, faults: bytes, delivery: Delivery)
 
 
 def _read_upkeep(reply: Any) -> Upkeep:
-    next_end, report, has_more, grace, time = reply
+    next_end, report, has_more, grace, time, is_onward = reply
     taken_back = [
         (report[at].decode(), int(report[at + 1]), report[at + 2].decode())
         for at in range(0, len(report), 3)
     ]
-    return Upkeep(int(next_end), taken_back, bool(has_more), grace.decode(), int(time))
+    looked = (bool(has_more), grace.decode(), int(time), bool(is_onward))
+    return Upkeep(int(next_end), taken_back, *looked)

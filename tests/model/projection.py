@@ -32,6 +32,7 @@ def project(queue: Queue) -> Dump:
         "cancelled": Entry(queue.finished[JobState.CANCELLED]),
         "remembered": Entry(queue.remembered),
         "ghosts": Entry(queue.ghosts),
+        "cancelling": Entry(queue.cancelling),
         "watched": Entry(queue.watched, WATCHED_TTL),
         "wake": Entry(["1"] if queue.has_token else []),
         "grace": Entry(queue.grace.encode(), GRACE_TTL),
@@ -45,8 +46,8 @@ def project(queue: Queue) -> Dump:
         dump[f"history:{job_id}"] = Entry(history.lines, history.ttl)
     for job_id, (result, ttl) in queue.results.items():
         dump[f"result:{job_id}"] = Entry(result, ttl)
-    for name, ttl in queue.pokes.items():
-        dump[f"poke:{name}"] = Entry(["1"], ttl)
+    for name, (pushed, ttl) in queue.pokes.items():
+        dump[f"poke:{name}"] = Entry(pushed, ttl)
     if queue.turn is not None:
         holder, sequence, ttl = queue.turn
         dump["turn"] = Entry(f"{holder},{sequence}".encode(), ttl)

@@ -46,10 +46,13 @@ class Queue:
         self.histories: dict[str, History] = {}
         self.results: dict[str, tuple[bytes, int]] = {}
         self.remembered: dict[str, int] = {}
+        #: Jobs that run, and that somebody has cancelled.
+        self.cancelling: set[str] = set()
         self.watched: set[str] = set()
         self.announced: list[str] = []
         self.has_token = False
-        self.pokes: dict[str, int] = {}
+        #: What was pushed for a process that waits, and the milliseconds it has to take it.
+        self.pokes: dict[str, tuple[list[str], int]] = {}
         self.turn: tuple[str, int, int] | None = None
         self.grace = ""
         self.stats: Counter[str] = Counter()
@@ -107,10 +110,32 @@ class Queue:
         job.state = JobState.DEAD
         wait = started - job.published
         job.ending = Ending(self.now, self.now - started, wait, attempts, losses, reason)
-        job.faults = None
         self.let_history_expire(job.id, self.limits.dead_age)
-        self.announce(job.id)
+        self._let_go(job)
         self.stats["died"] += 1
+
+    def end_cancelled(self, job: Job, started: int, attempts: int, losses: int) -> None:
+        """End a job that somebody cancelled."""
+        job.state = JobState.CANCELLED
+        job.ending = Ending(self.now, self.now - started, started - job.published, attempts, losses)
+        self.finished[JobState.CANCELLED].append(job.id)
+        self.let_history_expire(job.id, self.limits.finished_age)
+        self._let_go(job)
+        self.stats["cancelled"] += 1
+
+    def succeed(self, job: Job, ending: Ending) -> None:
+        if job.faults:
+            self.let_history_expire(job.id, self.limits.finished_age)
+        job.state, job.ending = JobState.SUCCEEDED, ending
+        self.finished[JobState.SUCCEEDED].append(job.id)
+        self._let_go(job)
+        self.stats["succeeded"] += 1
+
+    def _let_go(self, job: Job) -> None:
+        """Let go of what only a job has that is not finished."""
+        job.faults = None
+        self.cancelling.discard(job.id)
+        self.announce(job.id)
 
     def end_turn(self, holder: str) -> None:
         if self.turn and self.turn[0] == holder:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from redispatcher_fastapi.job import JobState
-from tests.model.jobs import Ending, Faults
+from tests.model.jobs import Ending, Job
 from tests.model.queue import Queue
 
 
@@ -54,19 +54,12 @@ def acknowledge(
 def _succeed(queue: Queue, holder: str, one: Settled, result_ttl: int) -> None:
     job = queue.jobs[one.id]
     queue.drop_delivery(holder, job.id)
-    if job.faults:
-        queue.let_history_expire(job.id, queue.limits.finished_age)
-    faults = job.faults or Faults()
-    has_result = one.result is not None
-    job.ending = Ending(
-        queue.now, one.run, one.wait, faults.errors + 1, faults.losses, has_result=has_result
-    )
-    job.state, job.faults = JobState.SUCCEEDED, None
-    queue.finished[JobState.SUCCEEDED].append(job.id)
+    attempts, losses, _ = queue.charge(job, errors=1) if job.faults else (1, 0, 0)
+    ending = Ending(queue.now, one.run, one.wait, attempts, losses)
     if one.result is not None:
         queue.results[job.id] = (one.result, result_ttl)
-    queue.announce(job.id)
-    queue.stats["succeeded"] += 1
+        ending.has_result = True
+    queue.succeed(job, ending)
 
 
 def fail(queue: Queue, holder: str, request: str, settled: Sequence[Settled]) -> str:
@@ -74,20 +67,22 @@ def fail(queue: Queue, holder: str, request: str, settled: Sequence[Settled]) ->
     if before is not None:
         return before
     verdicts = [_verdict(queue, holder, one.id, one.token) for one in settled]
-    for one, verdict in zip(settled, verdicts, strict=True):
-        if verdict == "1":
-            _fail(queue, holder, one)
+    for at, one in enumerate(settled):
+        if verdicts[at] == "1":
+            verdicts[at] = _fail(queue, holder, one)
         else:
             queue.stats["stale"] += 1
     return queue.answer(holder, "fail", request, "".join(verdicts))
 
 
-def _fail(queue: Queue, holder: str, one: Settled) -> None:
+def _fail(queue: Queue, holder: str, one: Settled) -> str:
     job = queue.jobs[one.id]
+    is_cancelling = job.id in queue.cancelling
+    action = "cancel" if is_cancelling and one.action != "dead" else one.action
     started = queue.drop_delivery(holder, job.id).started
     if one.error:
         queue.add_attempt(job.id, started, one.error)
-    match one.action:
+    match action:
         case "snooze":
             queue.put_off(job, JobState.SCHEDULED, queue.now + one.delay)
             queue.stats["snoozed"] += 1
@@ -95,9 +90,13 @@ def _fail(queue: Queue, holder: str, one: Settled) -> None:
             queue.charge(job, errors=1)
             queue.put_off(job, JobState.RETRYING, queue.now + one.delay)
             queue.stats["retried"] += 1
+        case "cancel":
+            errors, losses, _ = queue.charge(job, errors=1)
+            queue.end_cancelled(job, started, errors, losses)
         case _:
             errors, losses, _ = queue.charge(job, errors=1)
             queue.bury(job, started, errors, losses, one.reason)
+    return "1" if action == one.action else "c"
 
 
 def release(queue: Queue, holder: str, request: str, settled: Sequence[Settled]) -> str:
@@ -106,13 +105,23 @@ def release(queue: Queue, holder: str, request: str, settled: Sequence[Settled])
         return before
     verdicts = [_verdict(queue, holder, one.id, one.token) for one in settled]
     owned = [one for one, verdict in zip(settled, verdicts, strict=True) if verdict == "1"]
+    verdicts = [
+        "c" if verdict == "1" and one.id in queue.cancelling else verdict
+        for one, verdict in zip(settled, verdicts, strict=True)
+    ]
     queue.stats["stale"] += len(settled) - len(owned)
     for one in reversed(owned):
-        queue.drop_delivery(holder, one.id)
-        job = queue.jobs[one.id]
-        job.state = JobState.QUEUED
-        queue.lanes[job.lane].insert(0, job.id)
+        _release(queue, queue.jobs[one.id], queue.drop_delivery(holder, one.id).started)
     if owned:
-        queue.stats["released"] += len(owned)
         queue.wake()
     return queue.answer(holder, "release", request, "".join(verdicts))
+
+
+def _release(queue: Queue, job: Job, started: int) -> None:
+    if job.id in queue.cancelling:
+        errors, losses, _ = queue.charge(job, errors=1)
+        queue.end_cancelled(job, started, errors, losses)
+    else:
+        job.state = JobState.QUEUED
+        queue.lanes[job.lane].insert(0, job.id)
+        queue.stats["released"] += 1

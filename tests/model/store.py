@@ -79,12 +79,15 @@ def decode_queue(raw: dict[str, Raw], prefix: str) -> Dump:
 
 
 def written(before: dict[str, Raw], after: dict[str, Raw], *, besides: frozenset[str]) -> list[str]:
-    """Return the keys that were written, times to live apart, but for those in ``besides``."""
+    """Return the keys that were written, times to live apart, but for those in ``besides``.
+
+    That has suffixes, or their beginnings before the first colon.
+    """
     return [
         key
         for key in sorted(before.keys() | after.keys())
         if _lasting(before.get(key)) != _lasting(after.get(key))
-        and key.partition("}:")[2] not in besides
+        and not besides & {key.partition("}:")[2], key.partition("}:")[2].partition(":")[0]}
     ]
 
 

@@ -62,13 +62,13 @@ class Held(NamedTuple):
     taken: Taken
 
 
-_ACTIONS = ["done", "done", "retry", "retry", "snooze", "dead", "dead", "release"]
+_ACTIONS = ["done", "done", "retry", "retry", "snooze", "dead", "dead", "cancel", "release"]
 endings = st.builds(
     Ended, st.sampled_from(_ACTIONS), delays, st.sampled_from([None, None, b"{}", b"[1,2]"])
 )
 operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
 #: The kinds of keys that Redis itself ends.
-EXPIRING = ["watched", "turn", "grace", "result", "calls", "history"]
+EXPIRING = ["watched", "turn", "grace", "result", "calls", "history", "poke"]
 
 
 def pick(values: Sequence[_Value], ago: int) -> _Value:
