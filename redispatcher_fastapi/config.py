@@ -24,10 +24,16 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from redispatcher_fastapi.broker.types import EngineSettings
-from redispatcher_fastapi.consumer import BaseConsumer, ConsumerDefinition, definition_of
+from redispatcher_fastapi.consumer import (
+    BaseConsumer,
+    ConsumerDefinition,
+    check_own_limits,
+    definition_of,
+)
 from redispatcher_fastapi.database import Outbox
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError, ConsumerDefinitionError
+from redispatcher_fastapi.limits import Limit, LimitRules
 from redispatcher_fastapi.schedules import Schedule, check_schedules
 from redispatcher_fastapi.sealing import Sealing
 
@@ -106,6 +112,8 @@ class ConsumerConfig(_Configuration):
     count: int = Field(default=10, ge=1, le=1000)
     #: Its share of the process's ``concurrency``, beside the weights of the other consumers.
     weight: int = Field(default=1, ge=1, le=100)
+    #: Limits instead of those that the class declares; ``None`` for those of the class.
+    limits: tuple[Limit, ...] | None = None
     #: Schedules beside those that the class declares.
     schedules: tuple[InstanceOf[Schedule], ...] = ()
 
@@ -117,8 +125,27 @@ class ConsumerConfig(_Configuration):
             consumer_class: type[BaseConsumer],
             count: int = ...,
             weight: int = ...,
+            limits: Sequence[Limit] | None = ...,
             schedules: Sequence[Schedule] = ...,
         ) -> None: ...
+
+    @field_validator("limits", mode="plain")
+    @classmethod
+    def _check_limits(cls, limits: Any, info: ValidationInfo) -> tuple[Limit, ...] | None:
+        consumer: type[BaseConsumer] | None = info.data.get("consumer_class")
+        if limits is None or consumer is None:
+            return None
+        definition = definition_of(consumer)
+        check_own_limits(definition, limits, f"the limits of {definition.name}")
+        return tuple(limits)
+
+    @property
+    def rules(self) -> LimitRules:
+        """What its limits mean, of the class or instead of them."""
+        definition = self.definition
+        if self.limits is None:
+            return definition.limits
+        return check_own_limits(definition, self.limits, f"the limits of {definition.name}")
 
     @field_validator("schedules")
     @classmethod

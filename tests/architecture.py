@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 #: Lowest first; a name stands for a module or for a package with everything in it.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "keys", "backoff", "dsn", "stopping"}),
+    frozenset({"errors", "clock", "keys", "backoff", "dsn", "limits", "stopping"}),
     frozenset({"message", "job", "schedules", "sealing"}),
     frozenset({"broker", "database"}),
     frozenset({"consumer", "config"}),

@@ -20,6 +20,7 @@ from redispatcher_fastapi.consumer.options import (
     PublishManyOptions,
     PublishOptions,
 )
+from redispatcher_fastapi.consumer.partition import check_own_limits
 from redispatcher_fastapi.consumer.results import ResultDecodingError, ResultEncodingError
 from redispatcher_fastapi.consumer.sealed import result_reader, seal_result
 from redispatcher_fastapi.consumer.submission import prepare
@@ -47,6 +48,7 @@ __all__ = [
     "Unique",
     "UniqueScope",
     "Verdicts",
+    "check_own_limits",
     "definition_of",
     "make_job",
     "prepare",

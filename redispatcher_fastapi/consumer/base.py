@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.options import PublishOptions
     from redispatcher_fastapi.consumer.unique import Unique
     from redispatcher_fastapi.schedules import Schedule
+    from redispatcher_fastapi.limits import Limit
     from redispatcher_fastapi.sealing import Sealing
 
 MessageT = TypeVar("MessageT")
@@ -84,6 +85,8 @@ class BaseConsumer:
     UNIQUE: ClassVar[Unique | None] = None
     #: How long after its publish a job may still start for the first time; ``None`` for ever.
     EXPIRES: ClassVar[timedelta | None] = None
+    #: How many of its jobs run or start, and in which order; see ``docs/limits.md``.
+    LIMITS: ClassVar[Sequence[Limit]] = ()
     #: Messages that every pool of the consumer makes by the clock.
     SCHEDULES: ClassVar[Sequence[Schedule]] = ()
     #: The name of the method that does the work.

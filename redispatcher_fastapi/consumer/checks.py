@@ -14,14 +14,21 @@ from redispatcher_fastapi.backoff import RetryPolicy
 from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.consumer.batch import Batch
 from redispatcher_fastapi.consumer.batch_items import is_of_items
+from redispatcher_fastapi.consumer.partition import check_partition_fields
 from redispatcher_fastapi.consumer.unique import Unique
-from redispatcher_fastapi.errors import ConsumerDefinitionError, InvalidScheduleError
+from redispatcher_fastapi.errors import (
+    ConfigurationError,
+    ConsumerDefinitionError,
+    InvalidScheduleError,
+)
 from redispatcher_fastapi.job import Priority
 from redispatcher_fastapi.keys import InvalidNameError, check_queue_name
+from redispatcher_fastapi.limits import read_limits
 from redispatcher_fastapi.schedules import check_schedules
 
 if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.base import BaseConsumer
+    from redispatcher_fastapi.limits import LimitRules
     from redispatcher_fastapi.schedules import Schedule
 
 
@@ -66,6 +73,7 @@ def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) 
             f"{name}.EXPIRES must be a positive timedelta of up to 100 years, or None for never."
         )
     read_schedules(consumer, None)
+    check_limits(consumer, None)
     around = inspect.getattr_static(consumer, "around")
     if not inspect.iscoroutinefunction(around):
         raise ConsumerDefinitionError(
@@ -90,6 +98,18 @@ def read_schedules(
         )
     except InvalidScheduleError as error:
         raise ConsumerDefinitionError(str(error)) from error
+
+
+def check_limits(consumer: type[BaseConsumer], message_type: type[BaseModel] | None) -> LimitRules:
+    """Return what the limits mean; without a Message, their keys are not looked at."""
+    where = f"{consumer.__qualname__}.LIMITS"
+    try:
+        rules = read_limits(consumer.LIMITS, where)
+    except ConfigurationError as error:
+        raise ConsumerDefinitionError(str(error)) from error
+    if message_type is not None:
+        check_partition_fields(rules, message_type, where=where, error=ConsumerDefinitionError)
+    return rules
 
 
 def read_queue(consumer: type[BaseConsumer]) -> str:

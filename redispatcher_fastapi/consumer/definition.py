@@ -14,6 +14,7 @@ from redispatcher_fastapi.consumer.checks import (
     check_batch,
     check_constructor,
     check_is_complete,
+    check_limits,
     check_method,
     check_owns_queue,
     check_returns,
@@ -30,6 +31,7 @@ from redispatcher_fastapi.consumer.encoding import (
     has_generated_fields,
 )
 from redispatcher_fastapi.consumer.lock_keys import check_unique
+from redispatcher_fastapi.consumer.partition import partition_key
 from redispatcher_fastapi.consumer.results import ResultCodec
 from redispatcher_fastapi.consumer.round_trip import check_round_trip, loss_marks
 from redispatcher_fastapi.errors import ConsumerDefinitionError, WrongMessageError
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.base import BaseConsumer
     from redispatcher_fastapi.consumer.batch import Batch
     from redispatcher_fastapi.consumer.unique import Unique
+    from redispatcher_fastapi.limits import LimitRules
     from redispatcher_fastapi.schedules import Schedule
     from redispatcher_fastapi.sealing import Sealing
 
@@ -66,6 +69,8 @@ class ConsumerDefinition:
     timeout: timedelta | None
     result_ttl: timedelta
     priority: Priority
+    #: What its ``LIMITS`` mean; a configuration may have others for its pools.
+    limits: LimitRules
     unique: Unique | None
     expires: timedelta | None
     schedules: tuple[Schedule, ...]
@@ -95,11 +100,16 @@ class ConsumerDefinition:
     @property
     def partition_fields(self) -> tuple[str, ...]:
         """The fields of the message that its partition is made of; none without keyed limits."""
-        return ()
+        return self.limits.fields
 
     def partition_of(self, message: BaseModel, sealing: Sealing | None) -> str:
-        """Return the key of the partition that a message belongs to, ``""`` for none."""
-        return ""
+        """Return the key of the partition that a message belongs to, ``""`` for none.
+
+        Raises:
+            MessageEncodingError: a field of the key has no text that is always the same.
+        """
+        fields = self.limits.fields
+        return partition_key(message, fields, self.name, sealing) if fields else ""
 
     @cached_property
     def _loss_marks(self) -> tuple[bytes, ...]:
@@ -223,6 +233,7 @@ def define(
         timeout=consumer.TIMEOUT,
         result_ttl=consumer.RESULT_TTL,
         priority=consumer.PRIORITY,
+        limits=check_limits(consumer, message_type),
         unique=consumer.UNIQUE,
         expires=consumer.EXPIRES,
         schedules=read_schedules(consumer, message_type),

@@ -69,10 +69,14 @@ def traits_for(
         _check_together(unique, definition, sealing, where, is_put_off=bool(delay or at))
         lock = f"{_scope(unique)}:{_ACTIONS[unique.on_conflict]}"
         lock_name = lock_key(message, unique, sealing)
+    chosen = definition.priority if priority is None else checked_priority(priority, where)
+    if definition.limits.is_ordered and chosen is not definition.priority:
+        raise InvalidOptionError(
+            f"{where} has another priority than its consumer, whose jobs are Ordered: they could "
+            "not start before others and keep their order. Leave the priority out."
+        )
     traits = Traits(
-        level=_LEVELS[
-            definition.priority if priority is None else checked_priority(priority, where)
-        ],
+        level=_LEVELS[chosen],
         partition=definition.partition_of(message, sealing),
         expiry=checked_expiry(definition, expires, delay, at, where),
         lock=lock,

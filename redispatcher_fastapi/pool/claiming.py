@@ -263,7 +263,7 @@ class Claimer:
         is_empty = self._runner.is_empty
         if is_empty and self._sharing.is_full:
             return  # by claims under way
-        want = Want(queue, lane.holder, 1, self._next_sequence)
+        want = Want(queue, lane.holder, 1, self._next_sequence, limits=lane.limits)
         self._next_sequence += 1
         with self._watch.keeping(self._sharing.reserve({lane: int(is_empty)})):
             answer = await repeat_until_answered(

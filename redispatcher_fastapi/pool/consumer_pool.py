@@ -79,6 +79,7 @@ class ConsumerPool:
         self._injector = injector
         self._middleware = check_middleware(middleware)
         slots = {each.definition: _count(each, config.concurrency) for each in config.consumers}
+        self._limits = {each.definition.queue: each.rules.text for each in config.consumers}
         self._weights = {each.definition.queue: each.weight for each in config.consumers}
         known = {definition.queue for definition in slots}
         for queue in queues or ():
@@ -305,10 +306,10 @@ class ConsumerPool:
             middleware=self._middleware,
         )
         slots = self.slots[definition.queue]
-        weight = self._weights[definition.queue]
+        weight, limits = self._weights[definition.queue], self._limits[definition.queue]
         if isinstance(execution, BatchExecution):
-            return BatchLane(execution, slots, weight, batch_execution=execution)
-        return Lane(execution, slots, weight)
+            return BatchLane(execution, slots, weight, limits, batch_execution=execution)
+        return Lane(execution, slots, weight, limits)
 
 
 def _count(consumer: ConsumerConfig, concurrency: int | None) -> int:

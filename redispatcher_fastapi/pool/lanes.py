@@ -28,6 +28,8 @@ class Lane:
     execution: Execution
     slots: int
     weight: int = 1
+    #: The limits of this process's code, as the scripts read them.
+    limits: str = ""
     holder: str = field(default_factory=new_holder_id)
     runs: dict[int, Run] = field(default_factory=dict[int, Run])
     #: Handed over for settling, and not confirmed by Redis yet.
@@ -77,7 +79,9 @@ class Lane:
     def want(self, count: int, first_sequence: int) -> Want:
         """Ask for so many jobs; those that were lost before get at most half of the slots."""
         suspects = max(1, self.slots // 2) - self.suspects
-        return Want(self.queue, self.holder, count, first_sequence, max(0, suspects))
+        return Want(
+            self.queue, self.holder, count, first_sequence, max(0, suspects), limits=self.limits
+        )
 
     def add(self, run: Run) -> None:
         """Put a run into a slot."""
