@@ -6,7 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from redispatcher_fastapi.backoff import Exponential, Fixed, Reject, Retry, RetryPolicy, Snooze
+    from redispatcher_fastapi.backoff import (
+        Exponential,
+        Fixed,
+        RateLimited,
+        Reject,
+        Retry,
+        RetryPolicy,
+        Snooze,
+    )
     from redispatcher_fastapi.config import ConsumerConfig, RedispatcherConfig
     from redispatcher_fastapi.consumer import (
         BaseConsumer,
@@ -63,6 +71,7 @@ if TYPE_CHECKING:
         Priority,
     )
     from redispatcher_fastapi.keys import InvalidNameError
+    from redispatcher_fastapi.limits import Concurrency, Fair, Ordered, RateLimit
     from redispatcher_fastapi.middleware import (
         BatchRun,
         CallNext,
@@ -72,6 +81,13 @@ if TYPE_CHECKING:
     )
     from redispatcher_fastapi.pool import ConsumerPool, PoolHealth, PoolState, QueueHealth
     from redispatcher_fastapi.publisher import Publisher, TransactionalPublisher
+    from redispatcher_fastapi.queues import (
+        PartitionRecord,
+        QueuePause,
+        QueueRecord,
+        Waiting,
+        WaitingReason,
+    )
     from redispatcher_fastapi.schedules import Misfire, Overlap, Schedule
     from redispatcher_fastapi.scheduling import ScheduleRecord, Schedules
     from redispatcher_fastapi.sealing import AesGcmCipher, BodyCipher, Sealing, SigningKeys
@@ -92,6 +108,7 @@ __all__ = [
     "BrokerUnavailableError",
     "CallNext",
     "Cancellation",
+    "Concurrency",
     "ConfigurationError",
     "ConsumerConfig",
     "ConsumerDefinitionError",
@@ -100,6 +117,7 @@ __all__ = [
     "Disposition",
     "DuplicateJobError",
     "Exponential",
+    "Fair",
     "Fixed",
     "Inspector",
     "InvalidNameError",
@@ -124,9 +142,11 @@ __all__ = [
     "NotReplicatedError",
     "NotRunningError",
     "OnConflict",
+    "Ordered",
     "Outbox",
     "OutboxTableError",
     "Overlap",
+    "PartitionRecord",
     "PoolHealth",
     "PoolHooks",
     "PoolState",
@@ -137,6 +157,10 @@ __all__ = [
     "Publisher",
     "QueueFullError",
     "QueueHealth",
+    "QueuePause",
+    "QueueRecord",
+    "RateLimit",
+    "RateLimited",
     "Redispatcher",
     "RedispatcherConfig",
     "RedispatcherError",
@@ -159,6 +183,8 @@ __all__ = [
     "Unique",
     "UniqueScope",
     "UnknownScheduleError",
+    "Waiting",
+    "WaitingReason",
     "WrongMessageError",
 ]
 
@@ -179,6 +205,7 @@ _MODULES = {
     "BrokerUnavailableError": "errors",
     "CallNext": "middleware",
     "Cancellation": "stopping",
+    "Concurrency": "limits",
     "ConfigurationError": "errors",
     "ConsumerConfig": "config",
     "ConsumerDefinitionError": "errors",
@@ -187,6 +214,7 @@ _MODULES = {
     "Disposition": "job",
     "DuplicateJobError": "errors",
     "Exponential": "backoff",
+    "Fair": "limits",
     "Fixed": "backoff",
     "Inspector": "inspector",
     "InvalidNameError": "keys",
@@ -211,9 +239,11 @@ _MODULES = {
     "NotReplicatedError": "errors",
     "NotRunningError": "errors",
     "OnConflict": "consumer",
+    "Ordered": "limits",
     "Outbox": "database",
     "OutboxTableError": "errors",
     "Overlap": "schedules",
+    "PartitionRecord": "queues",
     "PoolHealth": "pool",
     "PoolHooks": "hooks",
     "PoolState": "pool",
@@ -224,6 +254,10 @@ _MODULES = {
     "Publisher": "publisher",
     "QueueFullError": "errors",
     "QueueHealth": "pool",
+    "QueuePause": "queues",
+    "QueueRecord": "queues",
+    "RateLimit": "limits",
+    "RateLimited": "backoff",
     "Redispatcher": "dispatcher",
     "RedispatcherConfig": "config",
     "RedispatcherError": "errors",
@@ -246,6 +280,8 @@ _MODULES = {
     "Unique": "consumer",
     "UniqueScope": "consumer",
     "UnknownScheduleError": "errors",
+    "Waiting": "queues",
+    "WaitingReason": "queues",
     "WrongMessageError": "errors",
 }
 

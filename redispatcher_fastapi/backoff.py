@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from traceback import format_tb
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("redispatcher.backoff")
 _ZERO = timedelta()
+#: So that a job that is limited again and again does not spin.
+_SHORTEST_REST = timedelta(milliseconds=100)
+_UNKNOWN_REST = timedelta(seconds=30)
 
 
 class Retry(RedispatcherError):
@@ -47,6 +52,57 @@ class Reject(RedispatcherError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class RateLimited(RedispatcherError):
+    """Raise it in a handler that ran into somebody else's limit, such as a 429.
+
+    The job goes back to where it was, first in line, without being charged an attempt, and nothing
+    else of its partition starts for ``retry_after``; nothing of the whole queue with
+    ``scope="queue"``, or where the consumer's limits have no key.
+
+    ``retry_after`` is a duration, a number of seconds, an aware time, or the text of an HTTP
+    ``Retry-After`` header. ``None``, or a text that is no such header, stands for 30 seconds; less
+    than a tenth of a second for that.
+    """
+
+    def __init__(
+        self,
+        retry_after: timedelta | float | datetime | str | None,
+        *,
+        scope: Literal["partition", "queue"] = "partition",
+    ) -> None:
+        super().__init__("The handler ran into a limit.")
+        self.delay = max(read_retry_after(retry_after), _SHORTEST_REST)
+        if scope not in {"partition", "queue"}:
+            raise ValueError(f'RateLimited.scope must be "partition" or "queue", not {scope!r:.80}')
+        self.scope: Literal["partition", "queue"] = scope
+
+
+def read_retry_after(value: Any) -> timedelta:
+    """Return how long to wait from now, see :class:`RateLimited`."""
+    delay: timedelta | None = None
+    if isinstance(value, str):
+        with suppress(ValueError, OverflowError):
+            if value.strip().isdecimal():
+                delay = timedelta(seconds=int(value))
+            else:
+                date = parsedate_to_datetime(value)
+                value = date if date.tzinfo else date.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise ValueError("RateLimited needs an aware datetime: which time zone is it in?")
+        delay = max(value - datetime.now(UTC), _ZERO)
+    elif isinstance(value, timedelta):
+        delay = value
+    elif _is_number(value):
+        delay = timedelta(seconds=value)
+    elif value is not None and not isinstance(value, str):
+        raise TypeError(
+            "RateLimited needs a timedelta, a number of seconds, a datetime or the text of a "
+            f"Retry-After header, not {type(value).__name__}."
+        )
+    return _UNKNOWN_REST if delay is None else checked_delay("RateLimited", delay)
 
 
 class Backoff(Protocol):

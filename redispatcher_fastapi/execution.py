@@ -7,8 +7,15 @@ from functools import partial
 from random import random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redispatcher_fastapi.backoff import Reject, Snooze, checked_delay
-from redispatcher_fastapi.broker.types import AttemptError, Died, Retried, Snoozed, Succeeded
+from redispatcher_fastapi.backoff import RateLimited, Reject, Snooze, checked_delay
+from redispatcher_fastapi.broker.types import (
+    AttemptError,
+    Died,
+    Limited,
+    Retried,
+    Snoozed,
+    Succeeded,
+)
 from redispatcher_fastapi.consumer import seal_result
 from redispatcher_fastapi.describing import describe_error
 from redispatcher_fastapi.errors import RequestOnlyDependencyError, SealError
@@ -168,6 +175,9 @@ class Execution:
         try:
             if isinstance(error, Snooze):
                 return Snoozed(checked_delay("Snooze", error.delay))
+            if isinstance(error, RateLimited):
+                rest = checked_delay("RateLimited", error.delay)
+                return Limited(rest, is_queue=error.scope == "queue")
             delay = self.definition.retry.next_delay(delivery.attempt, error, self._random)
         except BaseException as broken:  # a back-off or an error class of the user's may do so
             return Died("failed", describe_error(broken))

@@ -6,20 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redispatcher_fastapi.consumer import BaseConsumer, definition_of
+from redispatcher_fastapi.controls import Queue, QueueControls, name_of
 from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.job import JobState, Priority
-from redispatcher_fastapi.keys import check_job_id, check_queue_name
+from redispatcher_fastapi.keys import check_job_id
 
 if TYPE_CHECKING:
-    from redispatcher_fastapi.broker.store import Store
     from redispatcher_fastapi.job import JobRecord
 
 MAX_LIMIT = 200
 _CURSOR = re.compile(r"[0-9]{1,12}")
 _MAX_SHOWN = 80
-
-Queue = str | type[BaseConsumer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class JobPage:
     next_cursor: str | None
 
 
-class Inspector:
+class Inspector(QueueControls):
     """Every method makes one or two round trips, whatever the length of the queue.
 
     A queue is given by its name, or by the consumer that takes it.
@@ -39,12 +36,9 @@ class Inspector:
     be the name of a queue or the id of a job.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
     async def counts(self, queue: Queue) -> dict[JobState, int]:
         """Return how many jobs are in each state; of finished ones, those still kept."""
-        return await self._store.count_jobs(_name_of(queue))
+        return await self._store.count_jobs(name_of(queue))
 
     async def jobs(
         self, queue: Queue, state: JobState | str, *, limit: int = 50, cursor: str | None = None
@@ -62,7 +56,7 @@ class Inspector:
         if not 1 <= limit <= MAX_LIMIT:
             raise ConfigurationError(f"A page holds 1 to {MAX_LIMIT} jobs, not {limit}.")
         offset = _read_cursor(cursor)
-        queue = _name_of(queue)
+        queue = name_of(queue)
         ids = await self._store.list_jobs(queue, state, offset=offset, limit=limit)
         records = await self._store.job_records(queue, ids)
         jobs = [record for record in records if record is not None and record.state is state]
@@ -70,15 +64,15 @@ class Inspector:
 
     async def job(self, queue: Queue, id: str) -> JobRecord | None:  # the public attribute's name
         """Return everything Redis knows of a job, or ``None``."""
-        return await self._store.job_record(_name_of(queue), check_job_id(id))
+        return await self._store.job_record(name_of(queue), check_job_id(id))
 
     async def cancel(self, queue: Queue, id: str) -> bool:
         """Cancel a job, as ``Job.cancel`` does; return whether it did, or asked who runs it to."""
-        return await self._store.cancel_job(_name_of(queue), check_job_id(id))
+        return await self._store.cancel_job(name_of(queue), check_job_id(id))
 
     async def redrive(self, queue: Queue, id: str) -> bool:
         """Queue a dead job again, counts reset and history kept; return whether it was dead."""
-        return await self._store.redrive_job(_name_of(queue), check_job_id(id))
+        return await self._store.redrive_job(name_of(queue), check_job_id(id))
 
     async def set_priority(self, queue: Queue, id: str, priority: Priority) -> bool:
         """Give a job that waits another priority; it goes behind all others that have it.
@@ -92,15 +86,11 @@ class Inspector:
             raise ConfigurationError(
                 f"{priority!r:.80} is no priority; these are: {', '.join(Priority)}."
             ) from None
-        return await self._store.set_priority(_name_of(queue), check_job_id(id), checked)
+        return await self._store.set_priority(name_of(queue), check_job_id(id), checked)
 
     async def delete(self, queue: Queue, id: str) -> bool:
         """Remove every trace of a job; return ``False`` when it is running or unknown."""
-        return await self._store.delete_job(_name_of(queue), check_job_id(id))
-
-
-def _name_of(queue: Queue) -> str:
-    return check_queue_name(queue) if isinstance(queue, str) else definition_of(queue).queue
+        return await self._store.delete_job(name_of(queue), check_job_id(id))
 
 
 def _read_cursor(cursor: Any) -> int:

@@ -46,7 +46,7 @@ every script may reach all of them through the prefix it is given as its only ke
 ``windows``               zset    key of a lock -> until when (ms) it lasts; locks for a time
 ``cancelling``            set     ids of running jobs that are to be cancelled
 ``moved``                 set     level:id of entries in ready lists and lines that count no more
-``held_back``             string  a limit holds jobs back: whoever ends one wakes; expires in a minute
+``held_back``             string  a limit holds jobs back: who ends one wakes; expires in a minute
 ``flows``                 hash    id -> what follows the job
 ``onward``                hash    id -> how a job ended of which something follows, to be passed on
 ``joins:<group>``         hash    number of a member -> how it ended; expires a week after the last

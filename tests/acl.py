@@ -62,7 +62,16 @@ ROLES = {
         frozenset({*_RUN, "blpop", "hgetall", "info"}),
     ),
     "monitor": Role(
-        frozenset({scripts.COUNTS, scripts.LIST, scripts.RECORD, scripts.SCHEDULE_READ}),
+        frozenset(
+            {
+                scripts.COUNTS,
+                scripts.LIST,
+                scripts.QUEUE,
+                scripts.RECORD,
+                scripts.SCHEDULE_READ,
+                scripts.WHY,
+            }
+        ),
         frozenset({*_RUN, "info"}),
     ),
     "operator": Role(
@@ -73,10 +82,12 @@ ROLES = {
                 scripts.DELETE,
                 scripts.LIST,
                 scripts.PAUSE,
+                scripts.QUEUE,
                 scripts.RECORD,
                 scripts.REDRIVE,
                 scripts.SET_LIMITS,
                 scripts.SET_PRIORITY,
+                scripts.WHY,
                 scripts.SCHEDULE_CHANGE,
                 scripts.SCHEDULE_FIRE,
                 scripts.SCHEDULE_PUT,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 #: Lowest first; a name stands for a module or for a package with everything in it.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "keys", "backoff", "dsn", "limits", "stopping"}),
-    frozenset({"message", "job", "schedules", "sealing"}),
+    frozenset({"message", "job", "queues", "schedules", "sealing"}),
     frozenset({"broker", "database"}),
     frozenset({"consumer", "config"}),
     frozenset(
@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"pool"}),
-    frozenset({"dispatcher", "inspector", "testing"}),
+    frozenset({"dispatcher", "inspector", "controls", "testing"}),
     frozenset({"cli", "__main__"}),
 )
 ROOT = "__init__"  # re-exports, so it lies above everything and nothing may import it

@@ -81,7 +81,7 @@ def trait_values(traits: Traits) -> tuple[Argument, ...]:
     return (
         traits.level,
         traits.partition,
-        _moment(traits.expiry),
+        write_time(traits.expiry),
         traits.lock,
         traits.lock_key,
         traits.continuation,
@@ -111,10 +111,11 @@ def _count_values(submission: Submission) -> int:
 
 
 def _due(submission: Submission) -> str:
-    return _moment(submission.at if submission.delay is None else submission.delay)
+    return write_time(submission.at if submission.delay is None else submission.delay)
 
 
-def _moment(value: datetime | timedelta | None) -> str:
+def write_time(value: datetime | timedelta | None) -> str:
+    """Return a time, or a duration from now, as the scripts take it."""
     if value is None:
         return ""
     return f"{'d' if isinstance(value, timedelta) else 'a'}{to_milliseconds(value)}"

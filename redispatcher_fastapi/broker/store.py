@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.broker.ids import read_id, write_id
+from redispatcher_fastapi.broker.publishing import write_time
+from redispatcher_fastapi.broker.queue_records import NO_OVERRIDE, parse_queue, parse_waiting
 from redispatcher_fastapi.broker.records import parse_record
 from redispatcher_fastapi.broker.scripts import (
     CANCEL,
     COUNTS,
     DELETE,
     LIST,
+    PAUSE,
+    QUEUE,
     RECORD,
     REDRIVE,
     SET_PRIORITY,
+    SET_LIMITS,
+    WHY,
     as_text,
 )
 from redispatcher_fastapi.broker.waiting import ResultWaiter
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.scripts import Argument, CommandClient, Script
     from redispatcher_fastapi.clock import Clock
     from redispatcher_fastapi.job import Priority
+    from redispatcher_fastapi.queues import QueueRecord, Waiting
 
 _COUNTED = (
     JobState.SCHEDULED,
@@ -108,6 +115,33 @@ class Store(JobStore):
         """Return ids: waiting jobs in the order they will run, finished ones newest first."""
         reply = await self._run(LIST, queue, state.value, offset, limit)
         return [read_id(job_id) for job_id in reply]
+
+    def now(self) -> datetime:
+        """Return the time of this store, by the clock of this process if it is that of Redis."""
+        return self._clock.now() or datetime.now(UTC)
+
+    async def queue_record(self, queue: str, partitions: int) -> QueueRecord:
+        """Return what holds a queue back, and some of its partitions."""
+        return parse_queue(queue, await self._run(QUEUE, queue, partitions))
+
+    async def why(self, queue: str, job_id: str, limits: str) -> Waiting | None:
+        """Return why a job does not run, or ``None`` when it is unknown."""
+        return parse_waiting(queue, job_id, await self._run(WHY, queue, job_id, limits))
+
+    async def pause_queue(
+        self, queue: str, until: datetime | timedelta | None, reason: str
+    ) -> None:
+        """Let nothing of a queue start; ``None`` is until it is resumed."""
+        ends = "" if until is None else write_time(until)
+        await self._run(PAUSE, queue, ends, reason)
+
+    async def resume_queue(self, queue: str) -> bool:
+        """Let a queue go on; return whether it was paused."""
+        return bool(await self._run(PAUSE, queue, "-", "") == 1)
+
+    async def set_queue_limits(self, queue: str, limits: str | None) -> None:
+        """Set the limits of all pools, or for ``None`` let them have those of their code."""
+        await self._run(SET_LIMITS, queue, NO_OVERRIDE if limits is None else limits)
 
     async def _run(self, script: Script, queue: str, *arguments: Argument) -> Any:
         now = self._clock.now()

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.batch import BatchItem
     from redispatcher_fastapi.consumer.options import PublishOptions
     from redispatcher_fastapi.consumer.unique import Unique
-    from redispatcher_fastapi.schedules import Schedule
     from redispatcher_fastapi.limits import Limit
+    from redispatcher_fastapi.schedules import Schedule
     from redispatcher_fastapi.sealing import Sealing
 
 MessageT = TypeVar("MessageT")

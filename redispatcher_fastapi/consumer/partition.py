@@ -1,4 +1,4 @@
-"""To which partition a message belongs: the text of the fields that the limits of a consumer name."""
+"""To which partition a message belongs: the text of the fields that limits have as their key."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class Redispatcher:
                 self._attach(app)
                 stack.callback(self._detach, app)
             running = self._running[key] = _Running(
-                publishers, Inspector(broker), Schedules(broker, self.config)
+                publishers, self._inspector(broker), Schedules(broker, self.config)
             )
             # Removed last of all that uses it: the jobs of a pool that stops still publish.
             stack.callback(self._running.pop, key)
@@ -214,7 +214,7 @@ class Redispatcher:
         self._stand_in = broker
         self._running[None, app] = _Running(
             self._publishers(sender, has_outbox=False),
-            Inspector(broker),
+            self._inspector(broker),
             Schedules(broker, self.config),
         )
         try:
@@ -226,6 +226,10 @@ class Redispatcher:
             del self._running[None, app]
             if app is not None:
                 self._detach(app)
+
+    def _inspector(self, broker: Broker) -> Inspector:
+        limits = {each.definition.queue: each.rules.text for each in self.config.consumers}
+        return Inspector(broker, limits)
 
     @property
     def lifespans(self) -> list[tuple[asyncio.AbstractEventLoop, FastAPI | None]]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.broker.types import Cancelled, Died, Released, Retried, Snoozed, Succeeded
+from redispatcher_fastapi.broker.types import (
+    Cancelled,
+    Died,
+    Limited,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+)
 from redispatcher_fastapi.describing import shown_id
 from redispatcher_fastapi.errors import PublishUncertainError
 from redispatcher_fastapi.hooks.pool_hooks import PoolHooks
@@ -80,6 +88,15 @@ class LoggingHooks(PoolHooks):
                     shown_id(delivery.job_id),
                     delay.total_seconds(),
                     extra=job_fields(delivery, "job.snoozed", seconds),
+                )
+            case Limited(delay=delay, is_queue=is_queue):
+                self._log.info(
+                    "%s %s ran into a limit; nothing of its %s starts for %.1f s.",
+                    name,
+                    shown_id(delivery.job_id),
+                    "queue" if is_queue else "partition",
+                    delay.total_seconds(),
+                    extra=job_fields(delivery, "job.limited", seconds),
                 )
             case Died(reason=reason, error=error):
                 self._log.error(
@@ -252,6 +269,20 @@ class LoggingHooks(PoolHooks):
             listed_queues(outage.queues),
             outage.lasted.total_seconds(),
             extra=outage_fields(outage, "pool.can_claim"),
+        )
+
+    def queue_paused(self, queue: str) -> None:
+        self._log.info(
+            "Queue %s is paused: nothing of it starts until it is resumed.",
+            queue,
+            extra={"event": "pool.paused", "queue": queue},
+        )
+
+    def queue_resumed(self, queue: str) -> None:
+        self._log.info(
+            "Queue %s is paused no longer.",
+            queue,
+            extra={"event": "pool.resumed", "queue": queue},
         )
 
     def loop_blocked(self, block: LoopBlock) -> None:

@@ -81,6 +81,12 @@ class PoolHooks:
     def claiming_resumed(self, outage: Outage) -> None:
         """The pool can claim again."""
 
+    def queue_paused(self, queue: str) -> None:
+        """A claim has shown that somebody paused a queue; once, not at every claim."""
+
+    def queue_resumed(self, queue: str) -> None:
+        """A claim has shown that a queue is paused no longer."""
+
     def loop_blocked(self, block: LoopBlock) -> None:
         """The event loop has been blocked for half a lease, and still is; once for each block."""
 
@@ -166,6 +172,12 @@ class GuardedHooks(PoolHooks):
 
     def claiming_resumed(self, outage: Outage) -> None:
         _call(self._hooks.claiming_resumed, outage)
+
+    def queue_paused(self, queue: str) -> None:
+        _call(self._hooks.queue_paused, queue)
+
+    def queue_resumed(self, queue: str) -> None:
+        _call(self._hooks.queue_resumed, queue)
 
     def loop_blocked(self, block: LoopBlock) -> None:
         _call(self._hooks.loop_blocked, block)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.connection import Connections
     from redispatcher_fastapi.broker.types import Claimed, Delivery
     from redispatcher_fastapi.broker.working import WorkerBroker
+    from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.pool.cancelling import Canceller
     from redispatcher_fastapi.pool.contact import Contact
     from redispatcher_fastapi.pool.lanes import Lane
@@ -77,6 +78,7 @@ class Claimer:
         sharing: Sharing,
         runner: Runner,
         quiet: asyncio.Event,
+        hooks: PoolHooks,
     ) -> None:
         self._broker = broker
         self._lanes = {lane.queue: lane for lane in lanes}
@@ -88,6 +90,8 @@ class Claimer:
         self._sharing = sharing
         self._runner = runner
         self._quiet = quiet
+        self._hooks = hooks
+        self._paused: frozenset[str] = frozenset()
         self._news = asyncio.Event()
         self._next_sequence = 1
         self._turn = 0
@@ -247,6 +251,8 @@ class Claimer:
             )
         if not claimed.unleased and any(want.count for want in wants):
             self.contact.answered("claim")
+        if claimed.paused != self._paused:
+            self._note_pauses(claimed)
         got: dict[Sharer, int] = dict.fromkeys(self._lanes.values(), 0)
         for delivery in claimed.deliveries:
             lane = self._lanes[delivery.queue]
@@ -256,6 +262,15 @@ class Claimer:
             self._canceller.apply(self._lanes, claimed.cancelled, calls)
         self._sharing.charge(counts, got)
         return claimed
+
+    def _note_pauses(self, claimed: Claimed) -> None:
+        """Tell of each queue that is paused, or is so no longer, once."""
+        before = self._paused
+        self._paused = frozenset((before & claimed.unleased) | claimed.paused)
+        for queue in sorted(self._paused - before):
+            self._hooks.queue_paused(queue)
+        for queue in sorted(before - self._paused):
+            self._hooks.queue_resumed(queue)
 
     async def _claim_solo(self, queue: str) -> None:
         """Run a job that must be alone if nothing else runs, or take the turn to become empty."""

@@ -93,6 +93,7 @@ class Worker:
                 sharing=self._sharing,
                 runner=self,
                 quiet=self._quiet,
+                hooks=self._hooks,
             )
             for group in groups
         ]

@@ -91,7 +91,7 @@ def conclude(
             return read_result(result)
         case Retried(error=error) if error.exception is not None:
             raise error.exception
-        case Snoozed() if raised:
+        case Snoozed() | Limited() if raised:
             raise raised[-1]
         case Died():
             raise error_of(outcome)

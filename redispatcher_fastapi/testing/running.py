@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Self
 
 from redispatcher_fastapi.batch_execution import BatchExecution
 from redispatcher_fastapi.broker.ids import new_holder_id
-from redispatcher_fastapi.broker.types import Died, Released, Retried, Snoozed, Succeeded, Want
+from redispatcher_fastapi.broker.types import (
+    Cancelled,
+    Died,
+    Limited,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    Want,
+)
 from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.errors import RequestOnlyDependencyError
 from redispatcher_fastapi.execution import Execution
@@ -161,6 +170,8 @@ class Runner:
         self._clock = clock
         self._worker = WorkerBroker(broker.connections, broker.settings, clock)
         self._definitions = {definition.queue: definition for definition in definitions}
+        self._limits = {queue: each.limits.text for queue, each in self._definitions.items()}
+        self._limits |= {each.definition.queue: each.rules.text for each in config.consumers}
         self._injector = injector
         self._schedule = schedule
         self._holder = new_holder_id()
@@ -195,6 +206,9 @@ class Runner:
                     return [await self._run(definition, delivery)]
             if is_only_one:
                 self._note_wait(claimed)
+            elif claimed.wait is not None:  # a limit of a partition shows when it is asked for
+                due = self._clock.now() + claimed.wait
+                self.next_due_at = min(self.next_due_at or due, due)
         return []
 
     def _queues(self) -> list[str]:
@@ -229,7 +243,7 @@ class Runner:
     def _want(self, queue: str, count: int) -> Want:
         first = self._sequence + 1
         self._sequence += max(1, count)
-        return Want(queue, self._holder, count, first)
+        return Want(queue, self._holder, count, first, limits=self._limits[queue])
 
     async def _run(self, definition: ConsumerDefinition, delivery: Delivery) -> JobRun:
         outcome: Outcome = Released()
@@ -281,7 +295,7 @@ class Runner:
                 verdict = await worker.acknowledge(
                     queue, delivery.holder, worker.next_request(), [(delivery, outcome)]
                 )
-            case Retried() | Snoozed() | Died():
+            case Retried() | Snoozed() | Died() | Limited() | Cancelled():
                 verdict = await worker.fail(
                     queue, delivery.holder, worker.next_request(), [(delivery, outcome)]
                 )
