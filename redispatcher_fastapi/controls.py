@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.consumer import BaseConsumer, check_own_limits, definition_of
 from redispatcher_fastapi.errors import ConfigurationError
-from redispatcher_fastapi.keys import check_job_id
+from redispatcher_fastapi.keys import check_job_id, check_queue_name
 from redispatcher_fastapi.limits import read_limits
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def name_of(queue: Queue) -> str:
         InvalidNameError: it cannot name a queue.
         ConsumerDefinitionError: it is neither a text nor a consumer.
     """
-    return check_name_of(queue) if isinstance(queue, str) else definition_of(queue).queue
+    return check_queue_name(queue) if isinstance(queue, str) else definition_of(queue).queue
 
 
 def _checked_end(until: datetime | timedelta | None, now: datetime) -> datetime | timedelta | None:

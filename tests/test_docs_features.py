@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["batches.md", "database.md", "middleware.md", "queues.md", "schedules.md"]
+PAGES = [
+    "batches.md",
+    "database.md",
+    "limits.md",
+    "middleware.md",
+    "pausing.md",
+    "queues.md",
+    "schedules.md",
+]
 
 
 def read_files(page: str) -> dict[str, str]:

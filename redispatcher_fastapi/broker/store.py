@@ -18,8 +18,8 @@ from redispatcher_fastapi.broker.scripts import (
     QUEUE,
     RECORD,
     REDRIVE,
-    SET_PRIORITY,
     SET_LIMITS,
+    SET_PRIORITY,
     WHY,
     as_text,
 )

@@ -28,20 +28,21 @@ if is_paused then
   local reason = string.match(call('HGET', prefix .. 'control', 'paused') or '', '^%d+,%d*,(.*)$')
   return {'paused', ends >= 0 and int(ends) or '', reason or ''}
 end
+if ends then return {'rate_limited', int(ends), 'queue'} end
+local rules, key = read_rules(prefix, ARGV[3]), call('HGET', prefix .. 'partitions', id)
+local rests = key and tonumber(call('ZSCORE', prefix .. 'resting', key) or 0) or 0
+if rests > now then return {'rate_limited', int(rests), 'partition'} end
+
 local has_pool = false
 for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
   if holder ~= '' and tonumber(call('ZSCORE', prefix .. 'leases', holder)) > now then has_pool = true end
 end
 if not has_pool then return {'no_pool', '', ''} end
-if ends then return {'rate_limited', int(ends), 'queue'} end
 local _, losses = read_faults(call('HGET', prefix .. 'faults', id))
 if losses >= 3 then return {'isolated', '', ''} end
 
-local rules, key = read_rules(prefix, ARGV[3]), call('HGET', prefix .. 'partitions', id)
 if key then
-  local rests = tonumber(call('ZSCORE', prefix .. 'resting', key) or 0)
   local free, next_at = allowance(prefix .. 'starts:' .. key, rules.partition_rates)
-  if rests > now then return {'rate_limited', int(rests), 'partition'} end
   local used = tonumber(call('HGET', prefix .. 'used', key) or 0)
   -- Without rules: it has a line, and no place among those that may be served.
   if rules.slots and used >= rules.slots or used > 0 and not call('ZSCORE', prefix .. 'ring', key) then
