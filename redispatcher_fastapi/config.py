@@ -31,6 +31,7 @@ from redispatcher_fastapi.consumer import (
     definition_of,
 )
 from redispatcher_fastapi.database import Outbox
+from redispatcher_fastapi.consumer.traits import refuse_sealed_changes
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError, ConsumerDefinitionError
 from redispatcher_fastapi.limits import Limit, LimitRules
@@ -297,6 +298,16 @@ class RedispatcherConfig(_Configuration):
                 "records no longer than that."
             )
         return age
+
+    @field_validator("sealing")
+    @classmethod
+    def _refuse_sealed_changes(
+        cls, sealing: Sealing | None, info: ValidationInfo
+    ) -> Sealing | None:
+        for each in info.data.get("consumers", ()):
+            definition: ConsumerDefinition = each.definition
+            refuse_sealed_changes(definition.unique, sealing, f"{definition.name}.UNIQUE")
+        return sealing
 
     @field_validator("confirmed_replicas")
     @classmethod

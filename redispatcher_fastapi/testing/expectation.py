@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.job import Priority
     from redispatcher_fastapi.testing.published import PublishedJob
 
 #: An ``at`` that the application computed from its own clock is a moment off the test's.
 _TOLERANCE = timedelta(seconds=1)
 _SHOWN_JOBS = 5
 _MAX_VALUE = 300
-_OPTIONS = ("count", "delay", "headers")
+_OPTIONS = ("count", "delay", "headers", "priority", "expires")
 _MISSING = object()
 
 
@@ -39,6 +40,8 @@ class Expectation:
     delay: timedelta | None = None
     headers: Mapping[str, object] | None = None
     count: int | None = None
+    priority: Priority | None = None
+    expires: timedelta | None = None
 
     def __post_init__(self) -> None:
         known = self.definition.message_type.model_fields
@@ -75,8 +78,12 @@ class Expectation:
             for name, expected in self.headers.items():
                 value = headers.get(name, _MISSING)
                 found += _compare(f"headers[{name!r}]", expected, value, value)
-        if self.delay is not None and abs(job.delay - self.delay) > _TOLERANCE:
+        if self.delay is not None and not _is_about(job.delay, self.delay):
             found.append(f"delay: expected {self.delay}, was {job.delay}")
+        if self.priority not in {None, job.priority}:
+            found.append(f"priority: expected {self.priority}, was {job.priority}")
+        if self.expires is not None and not _is_about(job.expires, self.expires):
+            found.append(f"expires: expected {self.expires}, was {job.expires}")
         if self.where is not None and not self.where(job.message):
             found.append(f"the function returned false for {_show(job.message)}")
         return found
@@ -88,6 +95,10 @@ class Expectation:
             parts.append(f"headers={_show(dict(self.headers))}")
         if self.delay is not None:
             parts.append(f"delay={self.delay}")
+        if self.priority is not None:
+            parts.append(f"priority={self.priority}")
+        if self.expires is not None:
+            parts.append(f"expires={self.expires}")
         if self.where is not None:
             parts.append(f"{getattr(self.where, '__qualname__', 'the function')}(message)")
         return f" with {', '.join(parts)}" if parts else ""
@@ -111,6 +122,10 @@ class Expectation:
             lines.append(f"Nothing was published to {queue}.")
         lines.append(f"Other queues: {elsewhere or 'nothing'}.")
         return "\n".join(lines)
+
+
+def _is_about(duration: timedelta | None, expected: timedelta) -> bool:
+    return duration is not None and abs(duration - expected) <= _TOLERANCE
 
 
 def _by_distance(compared: tuple[list[str], PublishedJob[Any]]) -> int:

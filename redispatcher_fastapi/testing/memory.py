@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
-from redispatcher_fastapi.broker.publishing import FULL, read_answers
+from redispatcher_fastapi.broker.publishing import CONFLICTS, FULL, read_answers
 from redispatcher_fastapi.broker.scripts import PUBLISH, SCHEDULE_FIRE, as_bytes, as_text
 from redispatcher_fastapi.clock import from_milliseconds, to_milliseconds
 from redispatcher_fastapi.dsn import parse_dsn
-from redispatcher_fastapi.job import JobState
+from redispatcher_fastapi.job import JobState, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -40,6 +40,9 @@ class Publication:
     envelope: bytes
     published_at: datetime
     due_at: datetime
+    priority: Priority = Priority.NORMAL
+    expires_at: datetime | None = None
+    is_unique: bool = False
 
 
 class MemoryClient:
@@ -65,13 +68,25 @@ class MemoryClient:
             reply = self._client.execute_command(*command, **options)
             if is_script and command[1] in _PUBLISH:
                 arguments = command[3 + int(command[2]) :]
-                self.publications += _read_publications(
-                    command[3], arguments, read_answers(reply)[0]
-                )
+                letters, others = read_answers(reply)
+                self.publications += _read_publications(command[3], arguments, letters)
+                for letter, change in _read_changes(command[3], arguments, letters, others):
+                    self._change(letter, change)
             elif is_script and command[1] in _FIRE:
                 arguments = command[3 + int(command[2]) :]
                 self.publications += _read_fired(command[3], arguments, reply)
         return reply
+
+    def _change(self, letter: str, by: Publication) -> None:
+        """Note that the message of a job was replaced by a later one."""
+        for index, job in enumerate(self.publications):
+            if (job.queue, job.job_id) == (by.queue, by.job_id):
+                changed = replace(job, envelope=by.envelope)
+                if letter == "p":
+                    changed = replace(changed, published_at=by.published_at, due_at=by.due_at)
+                if job.expires_at is not None:
+                    changed = replace(changed, expires_at=by.expires_at)
+                self.publications[index] = changed
 
     def clear(self) -> None:
         """Forget everything."""
@@ -161,21 +176,45 @@ def _read_fired(
 def _read_jobs(
     prefix: str, now: int, values: Sequence[Any], each: int, answers: str
 ) -> Iterator[Publication]:
-    queue = prefix.removeprefix("rd:{").removesuffix("}:")
-    published_at = from_milliseconds(now)
     for index, answer in enumerate(answers):
-        job_id, envelope, *start = values[each * index : each * (index + 1)]
         if answer == "1":
-            due = start[0] if start else ""
-            yield Publication(
-                queue, job_id, as_bytes(envelope), published_at, _due_at(due, published_at)
-            )
+            yield _read_job(prefix, now, values[each * index : each * (index + 1)])
 
 
-def _due_at(due: str, published_at: datetime) -> datetime:
-    if not due:
+def _read_changes(
+    prefix: str, arguments: Sequence[Any], answers: str, others: Sequence[str]
+) -> Iterator[tuple[str, Publication]]:
+    """Return the messages that were given to jobs which were there before, with their answers."""
+    now, each, found = int(arguments[0]), int(arguments[3]), iter(others)
+    for index, answer in enumerate(answers):
+        if answer in CONFLICTS:
+            other = next(found)
+            if answer in "rp":
+                first = 4 + each * index
+                values = [other, *arguments[first + 1 : first + each]]
+                yield answer, _read_job(prefix, now, values)
+
+
+def _read_job(prefix: str, now: int, values: Sequence[Any]) -> Publication:
+    job_id, envelope, *more = values
+    due, _, level, _, expiry, lock, *_ = [*more, *[""] * FULL][:FULL]
+    published_at = from_milliseconds(now)
+    return Publication(
+        prefix.removeprefix("rd:{").removesuffix("}:"),
+        job_id,
+        as_bytes(envelope),
+        published_at,
+        max(published_at, _read_time(due, published_at)),
+        priority=Priority(level or Priority.NORMAL),
+        expires_at=_read_time(expiry, published_at) if expiry else None,
+        is_unique=bool(lock),
+    )
+
+
+def _read_time(text: str, published_at: datetime) -> datetime:
+    if not text:
         return published_at
-    milliseconds = int(due[1:])
-    if due[0] == "d":
+    milliseconds = int(text[1:])
+    if text[0] == "d":
         return published_at + timedelta(milliseconds=milliseconds)
-    return max(published_at, from_milliseconds(milliseconds))
+    return from_milliseconds(milliseconds)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
+    from redispatcher_fastapi.job import Priority
     from redispatcher_fastapi.sealing import Sealing
     from redispatcher_fastapi.testing.memory import MemoryBroker, MemoryClient
 
@@ -24,7 +25,8 @@ class Publications:
     """Everything that was published since the tester began, or was last cleared.
 
     Its methods may be called from any thread, in an event loop and without one. Publishing an id
-    that existed already made no new job, and is not listed.
+    that existed already, or what is to be unique and was not, made no new job, and is not listed;
+    where it replaced the message of a job, that one is listed with the new message.
     """
 
     def __init__(self, client: MemoryClient, broker: MemoryBroker, sealing: Sealing | None) -> None:
@@ -62,19 +64,24 @@ class Publications:
         count: int | None = None,
         delay: timedelta | None = None,
         headers: Mapping[str, object] | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | None = None,
         **fields: object,
     ) -> PublishedJob[M]:
         """Return the first job whose message has these fields, and for which ``where`` holds.
 
         A value may also be given as JSON has it, such as the text of a URL. Of ``headers`` only
-        those given are compared. ``delay`` is compared to within a second; zero is "at once".
+        those given are compared. ``delay`` and ``expires`` are compared to within a second; a delay
+        of zero is "at once".
 
         Raises:
             AssertionError: there is no such job, or, with ``count``, not just as many of them.
             InvalidExpectationError: there is no such field.
         """
         __tracebackhide__ = True
-        expected = Expectation(definition_of(consumer), fields, where, delay, headers, count)
+        expected = Expectation(
+            definition_of(consumer), fields, where, delay, headers, count, priority, expires
+        )
         jobs = self.published(consumer)
         found = [job for job in jobs if not expected.differences(job)]
         if found and count in {None, len(found)}:
@@ -98,6 +105,8 @@ class Publications:
         *,
         delay: timedelta | None = None,
         headers: Mapping[str, object] | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | None = None,
         **fields: object,
     ) -> None:
         """Check that :meth:`assert_published` would find no job.
@@ -107,7 +116,15 @@ class Publications:
             InvalidExpectationError: there is no such field, so that nothing could ever be found.
         """
         __tracebackhide__ = True
-        expected = Expectation(definition_of(consumer), fields, where, delay, headers)
+        expected = Expectation(
+            definition_of(consumer),
+            fields,
+            where,
+            delay,
+            headers,
+            priority=priority,
+            expires=expires,
+        )
         found = [job for job in self.published(consumer) if not expected.differences(job)]
         if found:
             listed = "\n".join(f"  {job!r}" for job in found)

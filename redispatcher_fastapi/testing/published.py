@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.store import Store
     from redispatcher_fastapi.consumer import ConsumerDefinition
-    from redispatcher_fastapi.job import JobRecord, JobState
+    from redispatcher_fastapi.job import JobRecord, JobState, Priority
     from redispatcher_fastapi.sealing import Sealing
     from redispatcher_fastapi.testing.memory import Publication
 
@@ -23,7 +23,18 @@ M_co = TypeVar("M_co", covariant=True)
 class PublishedJob(Generic[M_co]):
     """One job that was published; ``message`` and ``headers`` are as its consumer will get them."""
 
-    __slots__ = ("_store", "due_at", "headers", "id", "message", "published_at", "queue")
+    __slots__ = (
+        "_store",
+        "due_at",
+        "expires_at",
+        "headers",
+        "id",
+        "is_unique",
+        "message",
+        "priority",
+        "published_at",
+        "queue",
+    )
 
     def __init__(
         self,
@@ -44,12 +55,22 @@ class PublishedJob(Generic[M_co]):
         self.published_at: datetime = publication.published_at
         #: When it was to start, as it was published.
         self.due_at: datetime = publication.due_at
+        self.priority: Priority = publication.priority
+        #: By when it had to start; ``None`` for never.
+        self.expires_at: datetime | None = publication.expires_at
+        #: Whether it keeps messages that are the same from having a job of their own.
+        self.is_unique: bool = publication.is_unique
         self._store = store
 
     @property
     def delay(self) -> timedelta:
         """How long after its publication it was to start; zero for at once."""
         return self.due_at - self.published_at
+
+    @property
+    def expires(self) -> timedelta | None:
+        """How long after its publication it had to start; ``None`` for ever."""
+        return None if self.expires_at is None else self.expires_at - self.published_at
 
     @property
     def state(self) -> JobState | None:
