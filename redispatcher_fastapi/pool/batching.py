@@ -12,6 +12,7 @@ from redispatcher_fastapi.pool.runs import Run
 from redispatcher_fastapi.stopping import StopReason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import timedelta
 
     from redispatcher_fastapi.batch_execution import BatchExecution
@@ -160,3 +161,10 @@ class BatchLane(Lane):
         batch.is_complete.set()
         if self.gathering is batch:
             self.gathering = None
+
+
+def give_back_gathered(lanes: Iterable[Lane]) -> None:
+    """Let others have at once what waits here for its batch to begin."""
+    for lane in lanes:
+        if isinstance(lane, BatchLane):
+            lane.give_back_gathered()

@@ -14,7 +14,7 @@ from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.describing import shown_id
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.hooks import GuardedHooks
-from redispatcher_fastapi.pool.batching import BatchLane
+from redispatcher_fastapi.pool.batching import BatchLane, give_back_gathered
 from redispatcher_fastapi.pool.cancelling import Canceller
 from redispatcher_fastapi.pool.claiming import Claimer, wake_in_turn
 from redispatcher_fastapi.pool.contact import Contact
@@ -152,6 +152,7 @@ class Worker:
             return
         self._is_draining = True
         self._hooks.pool_draining(self.running)
+        give_back_gathered(self._lanes)
         self._wake_all()
         self._end_drain()
 
@@ -160,9 +161,7 @@ class Worker:
         self._quiet.set()
         for claimer in self._claimers:
             claimer.contact.note_stop()
-        for lane in self._lanes:
-            if isinstance(lane, BatchLane):
-                lane.give_back_gathered()
+        give_back_gathered(self._lanes)
         self._wake_all()
 
     def stop_now(self) -> None:

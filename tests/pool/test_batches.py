@@ -180,6 +180,25 @@ async def test_what_gathers_when_the_pool_stops_is_given_back_uncharged(redis_ds
     assert (health.running, health.queues[0].running, health.queues[0].slots) == (2, 2, 30)
 
 
+async def test_what_gathers_when_the_pool_drains_is_given_back_and_what_runs_goes_on(
+    redis_dsn: str,
+) -> None:
+    Letters.handle = gate = Gate()
+    async with running_pool(redis_dsn, Letters) as running:
+        full = await publish(running, *"abc")
+        await wait_until(lambda: gate.waiting == 1)
+        (gathering,) = await publish(running, "d")
+        await wait_for(gathering, JobState.RUNNING)
+
+        drain = asyncio.create_task(running.pool.drain())
+
+        await wait_for(gathering, JobState.QUEUED)
+        gate.is_open.set()
+        await drain
+        assert [await job.state() for job in full] == [JobState.SUCCEEDED] * 3
+    assert Letters.seen == [["a", "b", "c"]]
+
+
 async def test_what_was_said_when_the_pool_stops_stands_and_the_rest_is_given_back(
     redis_dsn: str,
 ) -> None:
