@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.errors import InvalidScheduleError
 from redispatcher_fastapi.schedules.timing import Misfire, Overlap, make_timing
@@ -83,8 +83,7 @@ def check_schedules(
     if not isinstance(schedules, (list, tuple)):
         raise InvalidScheduleError(f"{owner} must be a list of Schedule(...).")
     found: dict[str, Schedule] = {}
-    declared: Sequence[Any] = schedules
-    for each in declared:
+    for each in cast("Sequence[Any]", schedules):
         if not isinstance(each, Schedule):
             raise InvalidScheduleError(
                 f"{owner} must be a list of Schedule(...); {type(each).__qualname__} is none."

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 R = TypeVar("R")
-AnyConsumer = ConsumesSync[Never, object]
+AnyConsumer = ConsumesSync[Never, object] | ConsumesBatch[Never, object]
 
 _PAGE = 200
 _TRIES = 20

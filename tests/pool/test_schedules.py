@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from secrets import token_urlsafe
+from typing import Any, ClassVar
 
 import pytest
 
@@ -38,7 +40,7 @@ class Tick(BaseConsumer):
     class Message(BaseConsumer.Message):
         name: str
 
-    SCHEDULES = (Schedule("own", Message(name="own"), every=SECOND),)
+    SCHEDULES: ClassVar[Sequence[Schedule]] = [Schedule("own", Message(name="own"), every=SECOND)]
 
     @classmethod
     def headers(cls) -> dict[str, str]:
@@ -117,7 +119,8 @@ async def test_a_burst_makes_no_jobs_of_schedules(redis_dsn: str) -> None:
     async with Connections(config.dsn) as connections:
         await ConsumerPool(config).run(burst=True)
 
-        assert await connections.publisher.execute_command("EXISTS", "rd:{ticks}:schedules") == 0
+        client: Any = connections.publisher
+        assert await client.execute_command("EXISTS", "rd:{ticks}:schedules") == 0
 
 
 KEY = "k" * 32
@@ -172,9 +175,9 @@ class TestSealing:
         async with owner.lifespan(), Connections(parse_dsn(redis_dsn)) as connections:
             message = Tick.Message(name="mine")
             await owner.schedules.upsert("mine", Tick, message, every=SECOND)
-            command = connections.publisher.execute_command
-            stored = await command("HGET", "rd:{ticks}:schedules", "mine")
-            await command("HSET", "rd:{ticks}:schedules", "copy", stored)
+            client: Any = connections.publisher
+            stored = await client.execute_command("HGET", "rd:{ticks}:schedules", "mine")
+            await client.execute_command("HSET", "rd:{ticks}:schedules", "copy", stored)
 
             record = await owner.schedules.get("copy", Tick)
 

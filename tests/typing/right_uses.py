@@ -23,13 +23,17 @@ from redispatcher_fastapi import (
     JobContext,
     JobState,
     Middleware,
+    Misfire,
     Outbox,
+    Overlap,
     PoolHooks,
     Publication,
     Publisher,
     Redispatcher,
     RedispatcherConfig,
     Run,
+    Schedule,
+    ScheduleRecord,
     TransactionalPublisher,
 )
 from redispatcher_fastapi.hooks import Delivery, Died, Outcome, TakenBack
@@ -181,6 +185,35 @@ class Alarm(PoolHooks):
 def with_middleware(config: RedispatcherConfig) -> None:
     Redispatcher(config, middleware=[Watching(), Brief()], hooks=Alarm())
     ConsumerPool(config, middleware=(Watching(),))
+
+
+async def schedules(dispatcher: Redispatcher) -> None:
+    mine = dispatcher.schedules
+    hour = timedelta(hours=1)
+    record = await mine.upsert("a", Resize, Resize.Message(path="p"), every=hour, jitter=hour)
+    await mine.upsert(
+        "b",
+        SendEmail,
+        SendEmail.Message(address="a"),
+        cron="0 3 * * *",
+        tz="Europe/Oslo",
+        misfire=Misfire.all(3),
+        overlap=Overlap.SKIP,
+    )
+    await mine.upsert("c", Enrich, Enrich.Message(path="p"), every=hour)
+    assert_type(record, ScheduleRecord)
+    assert_type(record.next_runs(3), list[datetime])
+    assert_type(await mine.list(Report), list[ScheduleRecord])
+    assert_type(await mine.list(), list[ScheduleRecord])
+    assert_type(await mine.get("a", Resize), ScheduleRecord | None)
+    assert_type(await mine.run_now("a", Resize), Job[int])
+    await mine.pause("a", Resize)
+    await mine.resume("c", Enrich)
+    assert_type(await mine.delete("a", Resize), bool)
+    config = ConsumerConfig(
+        consumer_class=Resize, schedules=[Schedule("a", Resize.Message(path="p"), every=hour)]
+    )
+    assert_type(config.all_schedules, tuple[Schedule, ...])
 
 
 ConsumerT = TypeVar("ConsumerT", bound=BaseConsumer)

@@ -31,6 +31,8 @@ from redispatcher_fastapi import (
     Redispatcher,
     RedispatcherConfig,
     Run,
+    Schedule,
+    Schedules,
 )
 from tests.typing.consumers import Enrich, Report, Resize, SendEmail, Store
 
@@ -49,6 +51,19 @@ async def messages(publisher: Publisher[Resize], client: Redis) -> None:
     await Resize.publish(Resize.Message(path="p"))  # refused
     await Resize.publish(Resize.Message(path="p"), BlockingRedis())  # refused
     await Resize.publish(Resize.Message(path="p"), BlockingRedisCluster())  # refused
+
+
+async def schedules(mine: Schedules) -> None:
+    hour = timedelta(hours=1)
+    await mine.upsert("a", Resize, SendEmail.Message(address="a"), every=hour)  # refused
+    await mine.upsert("a", Resize, Resize.Message(path="p"), every=60)  # refused
+    await mine.upsert("a", Enrich, Resize.Message(path="p"), every=hour)  # refused
+    await mine.upsert("a", Resize.Message(path="p"), every=hour)  # refused
+    await mine.pause("a")  # refused
+    text: Job[str] = await mine.run_now("a", SendEmail)  # refused
+    await text.result()
+    Schedule("a", Resize.Message(path="p"), 60)  # refused
+    Schedule("a", "message", every=hour)  # refused
 
 
 async def batches(enrich: Publisher[Enrich], client: Redis) -> None:

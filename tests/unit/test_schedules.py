@@ -57,7 +57,8 @@ MESSAGE = Report.Message(kind="daily")
 
 
 def timing(**options: Any) -> Timing:
-    return Schedule("s", MESSAGE, **({"every": MINUTE} | options)).timing
+    values: dict[str, Any] = {"every": MINUTE, **options}
+    return Schedule("s", MESSAGE, **values).timing
 
 
 @pytest.mark.parametrize(
