@@ -122,12 +122,12 @@ class WakeUp:
                 finally:
                     self._is_blocked = False
                 failures = 0
-                key = None if reply is None else as_text(reply[0])
+                key, value = ("", b"") if reply is None else (as_text(reply[0]), reply[1])
                 is_poked = key in pokes
-                if key in pokes:
-                    self._sleeper.note_call(pokes[key], read_id(reply[1]))
+                if is_poked:
+                    self._sleeper.note_call(pokes[key], read_id(value))
                 elif key != self._poke:
-                    if reply is not None and as_text(reply[1]) == RESCHEDULED:
+                    if value and as_text(value) == RESCHEDULED:
                         self._sleeper.note_reschedule()
                     # Without a token too: claiming now and then makes up for one that was lost.
                     self._take_token(None if key is None else tokens.get(key))

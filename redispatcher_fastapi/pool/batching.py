@@ -6,17 +6,17 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.broker.types import Want
+from redispatcher_fastapi.broker.types import Released, Want
 from redispatcher_fastapi.pool.lanes import Lane
 from redispatcher_fastapi.pool.runs import Run
 from redispatcher_fastapi.stopping import StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import timedelta
 
     from redispatcher_fastapi.batch_execution import BatchExecution
-    from redispatcher_fastapi.broker.types import Delivery
+    from redispatcher_fastapi.broker.types import Delivery, Outcome
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +64,13 @@ class Member(Run):
         # Before it begins, its job leaves it.
         if self.batch.has_begun and not is_in_thread and self.batch.is_called_off:
             self.batch.cancel()
+
+    def decide(self, outcomes: Mapping[int, Outcome]) -> Outcome | None:
+        """Return what becomes of the job, also where that is not in the outcomes of its batch."""
+        said = outcomes.get(self.delivery.sequence)
+        if said is not None and self.cancelled_for is not StopReason.CANCELLED:
+            return said
+        return self.conclude(said or Released())
 
 
 @dataclass(slots=True, eq=False)

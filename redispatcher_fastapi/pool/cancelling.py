@@ -64,7 +64,7 @@ class Canceller:
         run.calls += calls
         if run.cancelled_for is None:
             run.cancellations = 1
-            run.cancel(StopReason.CANCELLED)
+            run.call_off()
             if isinstance(run, Member) and not run.batch.has_begun:
                 run.batch.members.remove(run)
                 self._hooks.job_ended(run.delivery, lane.name, Cancelled(), 0.0)
@@ -73,7 +73,7 @@ class Canceller:
                 self._loop.call_later(_IGNORED_AFTER_SECONDS, self._tell_if_ignored, lane, run)
         elif run.cancelled_for is StopReason.CANCELLED and run.cancellations < run.calls:
             run.cancellations += 1
-            run.interrupt(StopReason.CANCELLED)
+            run.call_off()
 
     def _tell_if_ignored(self, lane: Lane, run: Run) -> None:
         if not run.is_ended:

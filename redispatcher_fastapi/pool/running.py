@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.types import Released
 from redispatcher_fastapi.describing import log_exception, shown_id
-from redispatcher_fastapi.stopping import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from redispatcher_fastapi.broker.types import Outcome
     from redispatcher_fastapi.hooks import PoolHooks
-    from redispatcher_fastapi.pool.batching import BatchLane, BatchTask, Member
+    from redispatcher_fastapi.pool.batching import BatchLane, BatchTask
     from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.pool.runs import Run
     from redispatcher_fastapi.pool.solo import SoloTurn
@@ -80,7 +79,7 @@ class JobRunner:
         finally:
             lane.end(batch)
             for member in batch.members:
-                self._finished(lane, member, _outcome_of(member, outcomes))
+                self._finished(lane, member, member.decide(outcomes))
 
     async def _run_members(
         self, lane: BatchLane, batch: BatchTask, outcomes: dict[int, Outcome]
@@ -103,7 +102,7 @@ class JobRunner:
             delivery = member.delivery
             if failure is not None and delivery.sequence not in outcomes:
                 outcomes[delivery.sequence] = lane.execution.fail(delivery, failure)
-            self._note_end(lane, member, _outcome_of(member, outcomes), seconds)
+            self._note_end(lane, member, member.decide(outcomes), seconds)
 
     def _note_start(self, lane: Lane, run: Run) -> None:
         if self._solo.running is run.delivery:
@@ -114,14 +113,6 @@ class JobRunner:
         run.delivery.ran_for = seconds
         if outcome is not None:
             self._hooks.job_ended(run.delivery, lane.name, outcome, seconds)
-
-
-def _outcome_of(member: Member, outcomes: dict[int, Outcome]) -> Outcome | None:
-    """Return what becomes of one job of a batch, also where that was not decided."""
-    said = outcomes.get(member.delivery.sequence)
-    if said is not None and member.cancelled_for is not StopReason.CANCELLED:
-        return said
-    return member.conclude(said or Released())
 
 
 def _log_fault(lane: Lane, run: Run, error: Exception) -> None:

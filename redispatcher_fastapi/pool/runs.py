@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.broker.types import Cancelled, Died, Released, Retried, Succeeded
 from redispatcher_fastapi.stopping import StopReason
@@ -22,7 +22,7 @@ class Run:
     """A delivery whose handler is running, and why it was cancelled if it was."""
 
     delivery: Delivery
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[Any] | None = None
     cancelled_for: StopReason | None = None
     #: Whether its task has made its first step: one that is cancelled before never makes it.
     has_begun: bool = False
@@ -44,6 +44,13 @@ class Run:
         if self.cancelled_for is None or reason is StopReason.LOST:
             self.cancelled_for = reason
         self.interrupt(reason)
+
+    def call_off(self) -> None:
+        """Do what a call to cancel the job is for, the first or a further one."""
+        if self.cancelled_for is None:
+            self.cancel(StopReason.CANCELLED)
+        elif self.cancelled_for is StopReason.CANCELLED and not self.is_ended:
+            self.interrupt(StopReason.CANCELLED)
 
     def interrupt(self, reason: StopReason) -> None:
         """Cancel the task, unless it is a thread that somebody's call is for."""

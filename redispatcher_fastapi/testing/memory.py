@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
+from redispatcher_fastapi.broker.ids import read_id
 from redispatcher_fastapi.broker.publishing import CONFLICTS, FULL, read_answers
-from redispatcher_fastapi.broker.scripts import PUBLISH, SCHEDULE_FIRE, as_bytes, as_text
+from redispatcher_fastapi.broker.scripts import CANCEL, PUBLISH, SCHEDULE_FIRE, as_bytes, as_text
 from redispatcher_fastapi.clock import from_milliseconds, to_milliseconds
 from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.job import JobState, Priority
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _SCRIPT_COMMANDS = frozenset({"EVAL", "EVALSHA"})
 _PUBLISH = frozenset({PUBLISH.digest, PUBLISH.source})
 _FIRE = frozenset({SCHEDULE_FIRE.digest, SCHEDULE_FIRE.source})
+_CANCEL = frozenset({CANCEL.digest, CANCEL.source})
+_TO_BE_CANCELLED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class MemoryClient:
         self._client: SyncClient = Connections(parse_dsn("memory://")).heartbeat()
         self._clock = clock
         self._lock = Lock()
+        #: Called with queue and id when somebody cancels a job that runs.
+        self.cancel_listeners: list[Callable[[str, str], None]] = []
         #: Everything published so far, in order.
         self.publications: list[Publication] = []
 
@@ -75,6 +80,10 @@ class MemoryClient:
             elif is_script and command[1] in _FIRE:
                 arguments = command[3 + int(command[2]) :]
                 self.publications += _read_fired(command[3], arguments, reply)
+        if is_script and command[1] in _CANCEL and reply == _TO_BE_CANCELLED:
+            queue, job_id = _queue_of(command[3]), read_id(command[4 + int(command[2])])
+            for listener in [*self.cancel_listeners]:
+                listener(queue, job_id)
         return reply
 
     def _change(self, letter: str, by: Publication) -> None:
@@ -120,6 +129,7 @@ class MemoryBroker(Broker):
     ) -> None:
         # A connection may be of any client that executes commands; the annotation is narrower.
         super().__init__(Connections.around(cast("AsyncClient", client)), settings, clock)
+        self.client = client
         self._run_next = run_next
 
     async def wait_for_result(
@@ -200,7 +210,7 @@ def _read_job(prefix: str, now: int, values: Sequence[Any]) -> Publication:
     due, _, level, _, expiry, lock, *_ = [*more, *[""] * FULL][:FULL]
     published_at = from_milliseconds(now)
     return Publication(
-        prefix.removeprefix("rd:{").removesuffix("}:"),
+        _queue_of(prefix),
         job_id,
         as_bytes(envelope),
         published_at,
@@ -209,6 +219,10 @@ def _read_job(prefix: str, now: int, values: Sequence[Any]) -> Publication:
         expires_at=_read_time(expiry, published_at) if expiry else None,
         is_unique=bool(lock),
     )
+
+
+def _queue_of(prefix: str) -> str:
+    return prefix.removeprefix("rd:{").removesuffix("}:")
 
 
 def _read_time(text: str, published_at: datetime) -> datetime:

@@ -62,8 +62,10 @@ def describe_run(
             return replace(run, outcome="dead", error=error_of(outcome), reason=reason)
         case Limited(delay=delay):
             return replace(run, outcome="limited", due_at=now + delay, is_put_off=True)
-        case Cancelled():
-            return replace(run, outcome="cancelled")
+        case Cancelled(error=error):
+            return replace(
+                run, outcome="cancelled", error=None if error is None else error.exception
+            )
         case Released():
             return replace(run, outcome="refused")
 

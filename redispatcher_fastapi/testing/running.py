@@ -10,11 +10,7 @@ from redispatcher_fastapi.batch_execution import BatchExecution
 from redispatcher_fastapi.broker.ids import new_holder_id
 from redispatcher_fastapi.broker.types import (
     Cancelled,
-    Died,
-    Limited,
     Released,
-    Retried,
-    Snoozed,
     Succeeded,
     Want,
 )
@@ -251,14 +247,14 @@ class Runner:
             execution = make_execution(definition, self._injector, self._config, self._middleware)
             outcome = await execution.run(delivery)
         finally:
-            is_settled = await self._settle(delivery, outcome)
-        return self._describe(definition, delivery, outcome, is_settled=is_settled)
+            verdict = await self._settle(delivery, outcome)
+        return self._describe(definition, delivery, outcome, verdict)
 
     async def _run_batch(
         self, definition: ConsumerDefinition, deliveries: Sequence[Delivery]
     ) -> list[JobRun]:
         outcomes: dict[int, Outcome] = {}
-        settled: list[bool] = []
+        verdicts: list[str] = []
         try:
             execution = make_batch_execution(
                 definition, self._injector, self._config, self._middleware
@@ -267,40 +263,33 @@ class Runner:
         finally:
             for delivery in deliveries:
                 outcome = outcomes.get(delivery.sequence, Released())
-                settled.append(await self._settle(delivery, outcome))
+                verdicts.append(await self._settle(delivery, outcome))
         return [
-            self._describe(definition, each, outcomes[each.sequence], is_settled=is_settled)
-            for each, is_settled in zip(deliveries, settled, strict=True)
+            self._describe(definition, each, outcomes[each.sequence], verdict)
+            for each, verdict in zip(deliveries, verdicts, strict=True)
         ]
 
     def _describe(
-        self,
-        definition: ConsumerDefinition,
-        delivery: Delivery,
-        outcome: Outcome,
-        *,
-        is_settled: bool,
+        self, definition: ConsumerDefinition, delivery: Delivery, outcome: Outcome, verdict: str
     ) -> JobRun:
+        if verdict == "c":  # it was to run again
+            outcome = Cancelled()
         run = describe_run(
             definition, delivery, outcome, now=self._clock.now(), sealing=self._config.sealing
         )
         if run.due_at is not None:
             self._schedule.set(delivery.queue, delivery.job_id, run.due_at)
-        return run if is_settled else replace(run, outcome="refused")
+        return replace(run, outcome="refused") if verdict in "sg" else run
 
-    async def _settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        queue, worker = delivery.queue, self._worker
+    async def _settle(self, delivery: Delivery, outcome: Outcome) -> str:
+        """Tell the store how a job ended; return its :data:`Verdict`."""
+        queue, holder, worker = delivery.queue, delivery.holder, self._worker
+        request = worker.next_request()
         match outcome:
             case Succeeded():
-                verdict = await worker.acknowledge(
-                    queue, delivery.holder, worker.next_request(), [(delivery, outcome)]
-                )
-            case Retried() | Snoozed() | Died() | Limited() | Cancelled():
-                verdict = await worker.fail(
-                    queue, delivery.holder, worker.next_request(), [(delivery, outcome)]
-                )
+                return await worker.acknowledge(queue, holder, request, [(delivery, outcome)])
             case Released():
-                request = worker.next_request()
-                await worker.release(queue, delivery.holder, request, [delivery])
-                return True
-        return verdict == "1"
+                await worker.release(queue, holder, request, [delivery])
+                return "1"
+            case _:
+                return await worker.fail(queue, holder, request, [(delivery, outcome)])
