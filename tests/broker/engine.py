@@ -14,15 +14,14 @@ from redispatcher_fastapi.broker.types import (
     AttemptError,
     Claimed,
     Delivery,
-    Died,
     EngineSettings,
     KeptUp,
     Retried,
-    Snoozed,
     Submission,
     Succeeded,
     TakenBack,
     Traits,
+    Unsuccessful,
     Want,
 )
 from redispatcher_fastapi.broker.working import WorkerBroker
@@ -86,7 +85,7 @@ class Process:
         ended = [(delivery, Succeeded(result)) for delivery in deliveries]
         return await self.broker.acknowledge(QUEUE, self.holder, self.broker.next_request(), ended)
 
-    async def end(self, delivery: Delivery, outcome: Retried | Snoozed | Died) -> str:
+    async def end(self, delivery: Delivery, outcome: Unsuccessful) -> str:
         request = self.broker.next_request()
         return await self.broker.fail(QUEUE, self.holder, request, [(delivery, outcome)])
 
