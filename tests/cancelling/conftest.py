@@ -1,0 +1,17 @@
+"""Nothing noted, nothing let go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cancelling.consumers import go_on, notes
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    notes.lines.clear()
+    go_on.clear()
+    yield
+    go_on.set()  # or a thread would outlive its test
