@@ -12,7 +12,7 @@ from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.ids import new_holder_id, read_id
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS
 from redispatcher_fastapi.broker.retrying import jittered_delay
-from redispatcher_fastapi.broker.scripts import POKE, as_text, leave_replica
+from redispatcher_fastapi.broker.scripts import POKE, leave_replica
 from redispatcher_fastapi.clock import to_milliseconds
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.keys import poke_key, queue_prefix, wake_key
@@ -122,15 +122,15 @@ class WakeUp:
                 finally:
                     self._is_blocked = False
                 failures = 0
-                key, value = ("", b"") if reply is None else (as_text(reply[0]), reply[1])
+                key, value = map(read_id, reply or ("", ""))
                 is_poked = key in pokes
                 if is_poked:
-                    self._sleeper.note_call(pokes[key], read_id(value))
+                    self._sleeper.note_call(pokes[key], value)
                 elif key != self._poke:
-                    if value and as_text(value) == RESCHEDULED:
+                    if value == RESCHEDULED:
                         self._sleeper.note_reschedule()
                     # Without a token too: claiming now and then makes up for one that was lost.
-                    self._take_token(None if key is None else tokens.get(key))
+                    self._take_token(tokens.get(key))
         finally:
             with suppress(*REDIS_ERRORS, TimeoutError):
                 async with asyncio.timeout(1):

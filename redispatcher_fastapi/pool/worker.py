@@ -269,7 +269,11 @@ class Worker:
             batch.members[0].task = batch.task
             self._tasks.add(batch.task)
             # Each of its jobs may have been cancelled before it began.
-            batch.task.add_done_callback(self._tasks.discard)
+            batch.task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._note_settled()
 
     def give_up(self, lane: Lane) -> None:
         """Take a new identity for a lane, and cancel what others run now."""
