@@ -167,7 +167,7 @@ async def test_other_consumers_do_not_wait_while_a_batch_gathers(redis_dsn: str)
 async def test_what_gathers_when_the_pool_stops_is_given_back_uncharged(redis_dsn: str) -> None:
     async with running_pool(redis_dsn, Letters) as running:
         first, second = await publish(running, "a", "b")
-        await wait_for(second, JobState.RUNNING)
+        await wait_until(lambda: running.pool.running == 2)
         health = running.pool.health
 
         await asyncio.wait_for(running.pool.stop(), 5)
