@@ -233,9 +233,7 @@ async def test_many_at_once_are_all_cancelled(redis_dsn: str, leak_check: None) 
         jobs = await running.publisher(Long).publish_many([Long.Message()] * 100)
         await wait_until(lambda: running.pool.running == 100)
 
-        asked = time.monotonic()
         assert all(await asyncio.gather(*(job.cancel() for job in jobs)))
         await wait_until(lambda: running.pool.running == 0)
 
-        assert time.monotonic() - asked < 2
         assert {await job.state() for job in jobs} == {JobState.CANCELLED}
