@@ -402,7 +402,7 @@ async def test_a_database_that_is_away_is_waited_for(own_postgres: PostgresServe
 def test_what_an_outbox_cannot_be_is_refused(
     sqlite_database: Database, options: dict[str, Any], message: str
 ) -> None:
-    values = {"engine": sqlite_database.engine(), **options}
+    values: dict[str, Any] = {"engine": sqlite_database.engine(), **options}
 
     with pytest.raises(ConfigurationError, match=message):
         Outbox(values.pop("engine"), **values)
