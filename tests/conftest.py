@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,16 @@ from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.dsn import parse_dsn
 from tests.leaks import find_leaks
 from tests.servers import RedisServer, RedisServers, find_redis_server, skip_or_fail
+
+#: ``make sentinel`` and ``make cluster`` set this; what shows the same at length is left out else.
+IS_LONG = os.environ.get("REDISPATCHER_LONG") == "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if not IS_LONG and item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

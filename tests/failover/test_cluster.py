@@ -12,7 +12,7 @@ import pytest
 from redis.crc import key_slot
 
 from redispatcher_fastapi.keys import queue_prefix
-from tests.failover.conftest import IS_LONG
+from tests.conftest import IS_LONG
 from tests.failover.load import finished, first_start_after, known_to, load
 from tests.reliability.jobs import Quick, Slow, Spinning
 from tests.reliability.oracle import Oracle

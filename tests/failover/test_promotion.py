@@ -21,7 +21,7 @@ from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.errors import PublishUncertainError
 from redispatcher_fastapi.keys import queue_prefix, stats_key
 from tests.broker.engine import ENVELOPE
-from tests.failover.conftest import IS_LONG
+from tests.conftest import IS_LONG
 from tests.failover.load import known_to
 from tests.pool.running import PATIENCE, running_pool
 from tests.reliability.jobs import Quick

@@ -25,7 +25,6 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 SECOND = timedelta(seconds=1)
 PATIENCE = timedelta(seconds=120)
-IS_LONG = os.environ.get("REDISPATCHER_LONG") == "1"
 
 logger = logging.getLogger("tests.schedules")
 
@@ -154,7 +153,6 @@ async def test_each_tick_runs_once_whatever_the_clocks_say_and_though_redis_is_k
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not IS_LONG, reason="only with REDISPATCHER_LONG=1")
 async def test_a_thousand_ticks_run_once_over_six_processes(
     redis_servers: RedisServers, tmp_path: Path
 ) -> None:
