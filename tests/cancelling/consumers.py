@@ -105,7 +105,11 @@ class Threaded(BaseConsumer):
 
     def process_message(self, message: Message, context: JobContext) -> str:
         notes.add("started")
+        has_heard = False
         while not go_on.wait(0.005):
+            if context.cancellation.is_requested and not has_heard:
+                has_heard = True
+                notes.add("heard")
             if message.is_asking:
                 try:
                     context.cancellation.raise_if_requested()
@@ -118,7 +122,7 @@ class Threaded(BaseConsumer):
 
 class ThreadedTimed(Threaded):
     QUEUE = "threaded-timed"
-    TIMEOUT = timedelta(milliseconds=50)
+    TIMEOUT = timedelta(milliseconds=300)
 
     class Message(Threaded.Message):
         pass
