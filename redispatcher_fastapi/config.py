@@ -30,8 +30,8 @@ from redispatcher_fastapi.consumer import (
     check_own_limits,
     definition_of,
 )
-from redispatcher_fastapi.database import Outbox
 from redispatcher_fastapi.consumer.traits import refuse_sealed_changes
+from redispatcher_fastapi.database import Outbox
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
 from redispatcher_fastapi.errors import ConfigurationError, ConsumerDefinitionError
 from redispatcher_fastapi.limits import Limit, LimitRules

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.types import Cancelled
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.pool.runs import Run
 
-_IGNORED_AFTER_SECONDS = 5.0
-
 #: A queue and the id of a job.
 JobKey = tuple[str, str]
 
@@ -30,10 +29,19 @@ class Canceller:
     this process alone; as a note may be lost, it only tells how often a job was called off.
     """
 
-    def __init__(self, hooks: PoolHooks, *, end: Callable[[Lane, Run, Cancelled], None]) -> None:
-        """``end`` is called for a job that had not begun."""
+    def __init__(
+        self,
+        hooks: PoolHooks,
+        *,
+        end: Callable[[Lane, Run, Cancelled], None],
+        patience: timedelta = timedelta(seconds=5),
+    ) -> None:
+        """``end`` is called for a job that had not begun; ``patience`` is how long a handler may
+        take to end before that is told of.
+        """
         self._hooks = hooks
         self._end = end
+        self._patience = patience.total_seconds()
         self._calls: Counter[JobKey] = Counter()
         self._loop = asyncio.get_running_loop()
 
@@ -70,11 +78,11 @@ class Canceller:
                 self._hooks.job_ended(run.delivery, lane.name, Cancelled(), 0.0)
                 self._end(lane, run, Cancelled())
             else:
-                self._loop.call_later(_IGNORED_AFTER_SECONDS, self._tell_if_ignored, lane, run)
+                self._loop.call_later(self._patience, self._tell_if_ignored, lane, run)
         elif run.cancelled_for is StopReason.CANCELLED and run.cancellations < run.calls:
             run.cancellations += 1
             run.call_off()
 
     def _tell_if_ignored(self, lane: Lane, run: Run) -> None:
         if not run.is_ended:
-            self._hooks.cancellation_ignored(run.delivery, lane.name, _IGNORED_AFTER_SECONDS)
+            self._hooks.cancellation_ignored(run.delivery, lane.name, self._patience)

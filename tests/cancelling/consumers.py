@@ -107,7 +107,9 @@ class Threaded(BaseConsumer):
         notes.add("started")
         has_heard = False
         while not go_on.wait(0.005):
-            if context.cancellation.is_requested and not has_heard:
+            if not context.cancellation.is_requested:
+                continue
+            if not has_heard:
                 has_heard = True
                 notes.add("heard")
             if message.is_asking:
