@@ -23,15 +23,19 @@ from redispatcher_fastapi import (
     UnknownScheduleError,
     WrongMessageError,
 )
-from redispatcher_fastapi.broker.scheduling import ScheduleBroker
-from redispatcher_fastapi.broker.types import EngineSettings
+from redispatcher_fastapi.broker.scheduling import Declaration, Firing, ScheduleBroker
+from redispatcher_fastapi.broker.scripts import SCHEDULE_PUT, Argument
+from redispatcher_fastapi.broker.types import EngineSettings, Submission
 from redispatcher_fastapi.config import ConsumerConfig
 from redispatcher_fastapi.consumer import definition_of
+from redispatcher_fastapi.keys import queue_prefix
 from redispatcher_fastapi.scheduling import Scheduler, Timetable
 from tests.broker.engine import QUEUE, START, Engine
 
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
+#: How many jobs may wait.
+FULL = 150
 
 
 class Letter(BaseConsumer):
@@ -59,7 +63,7 @@ HELLO = Letter.Message(text="hello")
 
 @pytest.fixture
 def engine_settings() -> EngineSettings:
-    return EngineSettings(max_queue_length=20)
+    return EngineSettings(max_queue_length=FULL)
 
 
 def hourly(schedule_id: str = "hourly", text: str = "hello", **options: object) -> Schedule:
@@ -74,13 +78,13 @@ class Pools:
         self.engine = engine
         self.schedules = Schedules(
             engine.broker,
-            RedispatcherConfig(redis_dsn="memory://", consumers=[Letter], max_queue_length=20),
+            RedispatcherConfig(redis_dsn="memory://", consumers=[Letter], max_queue_length=FULL),
         )
 
     def start(self, schedules: Sequence[Schedule] = ()) -> Scheduler:
         engine = self.engine
         broker = ScheduleBroker(
-            engine.broker.connections.publisher, engine.clock, max_queue_length=20
+            engine.broker.connections.publisher, engine.clock, max_queue_length=FULL
         )
         definition = definition_of(Letter)
         timetable = Timetable(definition, schedules, max_message_bytes=1000)
@@ -197,7 +201,7 @@ class TestFiring:
     ) -> None:
         pool = pools.start([hourly()])
         await pools.look(pool)
-        await engine.publish_many(*(f"job-{number}" for number in range(20)))
+        await engine.publish_many(*(f"job-{number}" for number in range(FULL)))
         engine.clock.move(hours=1)
         looked = await pool.look()
         assert (looked.fired, looked.wait) == ([], SECOND)
@@ -302,6 +306,22 @@ class TestOverlap:
         (record,) = await pools.schedules.list(Letter)
         assert record.passed_over == 2
 
+    async def test_any_number_that_waits_holds_up_no_other(
+        self, engine: Engine, pools: Pools
+    ) -> None:
+        waiting = [hourly(f"w{number}", overlap=Overlap.QUEUE) for number in range(120)]
+        pool = pools.start([*waiting, hourly("free", cron="30 * * * *")])
+        await pools.look(pool)
+        engine.clock.move(hours=2)
+        await pools.look(pool)
+        engine.clock.move(hours=1)
+        await pools.look(pool)
+        engine.clock.move(minutes=30)
+
+        looked = await pool.look()
+
+        assert [job.submission.job_id for job in looked.fired] == ["free:2026-01-01T15:30:00Z"]
+
     async def test_ticks_that_wait_do_not_hold_up_other_schedules(
         self, engine: Engine, pools: Pools
     ) -> None:
@@ -376,6 +396,17 @@ class TestDeclaring:
 
         assert await engine.redis.keys("*") == []
 
+    async def test_where_redis_lost_nothing_else_they_are_declared_again(
+        self, engine: Engine, pools: Pools
+    ) -> None:
+        pool = pools.start([hourly()])
+        await pools.look(pool)
+        await engine.redis.delete(f"rd:{{{QUEUE}}}:schedules")
+
+        await pools.look(pool)
+
+        assert await pools.ids() == ["hourly"]
+
     async def test_after_redis_was_emptied_they_are_declared_again(
         self, engine: Engine, pools: Pools
     ) -> None:
@@ -410,7 +441,7 @@ class TestTwoVersions:
             await pools.look(pool)
         engine.clock.move(seconds=5)
 
-        await pools.look(pools.start([hourly("old")]), old, new)
+        await pools.look(pools.start([hourly("old")]))
 
         assert await pools.ids() == ["new"]
 
@@ -451,10 +482,13 @@ class TestTwoVersions:
         for pool in (old, new):
             engine.clock.move(seconds=1)
             await pools.look(pool)
-        engine.clock.move(minutes=5)
-        await pools.look(new)
+        engine.clock.move(seconds=1)
+        await pools.look(old)
+        for _ in range(10):
+            engine.clock.move(seconds=5)
+            await pools.look(new)
 
-        await pools.look(old, new)
+        await pools.look(old)
 
         assert await pools.ids() == ["new"]
 
@@ -569,6 +603,17 @@ class TestManaging:
         engine.clock.move(minutes=30)
         assert await pools.look(pool) == [tick(4)]
 
+    async def test_to_resume_what_is_not_paused_loses_no_tick(
+        self, engine: Engine, pools: Pools
+    ) -> None:
+        pool = pools.start([hourly()])
+        await pools.look(pool)
+        engine.clock.move(hours=1)
+
+        await pools.schedules.resume("hourly", Letter)
+
+        assert await pools.look(pool) == [tick(1)]
+
     async def test_run_now_makes_a_job_and_moves_no_tick(
         self, engine: Engine, pools: Pools
     ) -> None:
@@ -596,9 +641,9 @@ class TestManaging:
 
     async def test_run_now_is_refused_by_a_full_queue(self, engine: Engine, pools: Pools) -> None:
         await pools.schedules.upsert("mine", Letter, HELLO, every=MINUTE)
-        await engine.publish_many(*(f"job-{number}" for number in range(20)))
+        await engine.publish_many(*(f"job-{number}" for number in range(FULL)))
 
-        with pytest.raises(QueueFullError, match="20"):
+        with pytest.raises(QueueFullError, match=str(FULL)):
             await pools.schedules.run_now("mine", Letter)
 
     async def test_a_deleted_schedule_is_gone_with_all_its_keys(
@@ -685,6 +730,82 @@ class TestManaging:
 
         with pytest.raises(DeclaredScheduleError, match="'hourly' of Letter"):
             await Schedules(engine.broker, config).upsert("hourly", Letter, HELLO, every=MINUTE)
+
+
+class TestChangedMeanwhile:
+    """Others are faster between a look and what follows from it."""
+
+    @pytest.fixture
+    def broker(self, engine: Engine) -> ScheduleBroker:
+        return ScheduleBroker(
+            engine.broker.connections.publisher, engine.clock, max_queue_length=FULL
+        )
+
+    async def test_a_schedule_that_was_changed_makes_no_job_of_the_old_message(
+        self, engine: Engine, pools: Pools, broker: ScheduleBroker
+    ) -> None:
+        await pools.schedules.upsert("mine", Letter, HELLO, every=MINUTE)
+        _, found = await broker.read(QUEUE, ["mine"])
+        await pools.schedules.upsert("mine", Letter, Letter.Message(text="bye"), every=MINUTE)
+        engine.clock.move(minutes=1)
+        at = START + MINUTE
+        job = Submission("mine:1", b'{"v":1,"body":{}}', is_chosen_id=True)
+
+        firing = Firing(found["mine"], at, at + MINUTE, at, "allow", 0, [job])
+
+        assert await broker.fire(QUEUE, [firing]) == ["stale"]
+        assert await engine.counts() == {}
+
+    async def test_two_who_replace_a_schedule_see_each_other(
+        self, engine: Engine, pools: Pools, broker: ScheduleBroker
+    ) -> None:
+        await pools.schedules.upsert("mine", Letter, HELLO, every=MINUTE)
+        _, found = await broker.read(QUEUE, ["mine"])
+        await pools.schedules.upsert("mine", Letter, Letter.Message(text="bye"), every=MINUTE)
+
+        for before in (found["mine"], None):
+            assert not await broker.put(
+                QUEUE, "mine", b"{}", before=before, tick=START, keeps_tick=False
+            )
+
+        record = await pools.schedules.get("mine", Letter)
+        assert record is not None
+        assert record.message == Letter.Message(text="bye")
+
+    async def test_a_put_that_is_repeated_after_a_lost_reply_is_done(self, engine: Engine) -> None:
+        arguments: list[Argument] = ["", "mine", "", "r1\n{}", 5, ""]
+        client = engine.broker.connections.publisher
+
+        for _ in range(2):
+            assert await SCHEDULE_PUT.run(client, [queue_prefix(QUEUE)], arguments) == 1
+
+    async def test_a_schedule_that_was_changed_is_not_resumed_with_its_old_tick(
+        self, engine: Engine, pools: Pools, broker: ScheduleBroker
+    ) -> None:
+        await pools.schedules.upsert("mine", Letter, HELLO, every=MINUTE)
+        await pools.schedules.pause("mine", Letter)
+        _, found = await broker.read(QUEUE, ["mine"])
+        await pools.schedules.upsert("mine", Letter, HELLO, every=2 * MINUTE)
+
+        revision = found["mine"].revision
+        assert await broker.change(QUEUE, "mine", "resume", revision=revision, tick=START) == -1
+
+        record = await pools.schedules.get("mine", Letter)
+        assert record is not None
+        assert record.is_paused
+
+    async def test_a_version_that_is_no_longer_in_force_declares_nothing(
+        self, engine: Engine, pools: Pools, broker: ScheduleBroker
+    ) -> None:
+        looked = await broker.look({QUEUE: "old"}, began={})
+        assert looked[QUEUE].must_declare
+        engine.clock.move(seconds=1)
+        await pools.look(pools.start([hourly("new")]))
+
+        declaration = Declaration("old", b"{}", START, keeps_tick=False)
+
+        assert not await broker.declare(QUEUE, "old", [declaration])
+        assert await pools.ids() == ["new"]
 
 
 class TestForeignHands:
