@@ -334,9 +334,8 @@ class Worker:
         if self._is_draining:
             return
         if self._is_limited:
-            was_full = self._sharing.is_full
             self._sharing.taken -= 1
-            if was_full or any(each.may_have_more for each in self._lanes):
+            if any(each.may_have_more for each in self._lanes):
                 self.share_out()
         elif lane.may_have_more:
             self._claimer_of[lane.queue].wake()

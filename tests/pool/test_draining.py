@@ -15,7 +15,9 @@ from redispatcher_fastapi import (
     PoolState,
     RedispatcherConfig,
 )
+from tests.pool.metering import metering
 from tests.pool.running import PATIENCE, running_pool
+from tests.servers import RedisServer
 from tests.waiting import wait_until
 
 LEASE = timedelta(seconds=1)
@@ -33,6 +35,17 @@ class Wait(BaseConsumer):
     async def process_message(self, message: Message) -> int:
         await self.gate.wait()
         return message.number
+
+
+class Other(BaseConsumer):
+    """Would run at once."""
+
+    QUEUE = "other"
+
+    class Message(BaseConsumer.Message):
+        pass
+
+    async def process_message(self, message: Message) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +87,28 @@ async def test_a_drained_pool_finishes_what_runs_however_long_it_takes_and_takes
     assert running.pool.state is PoolState.STOPPED
     (told,) = [each for each in caplog.records if vars(each).get("event") == "pool.draining"]
     assert vars(told)["running"] == 3
+
+
+@pytest.mark.redis
+async def test_a_draining_pool_claims_nothing_however_much_waits(
+    redis_server: RedisServer, gate: asyncio.Event
+) -> None:
+    with redis_server.client() as client:
+        client.execute_command("FLUSHALL")
+    async with running_pool(redis_server.dsn, Wait, Other) as running:
+        await running.publish(Wait.Message())
+        await wait_until(lambda: running.pool.running == 1)
+        running.pool.begin_drain()
+        with metering(redis_server) as meter:
+            for _ in range(10):
+                await running.publish(Other.Message())
+            gate.set()
+            await running.pool.drain()
+        counts = await running.broker.count_jobs("other")
+
+    assert counts[JobState.QUEUED] == 10
+    # Beside publishes: the end of what ran, and some of leave-taking.
+    assert meter.requests["evalsha"] <= 10 + 8
 
 
 async def test_a_pool_that_runs_nothing_is_drained_at_once(redis_dsn: str) -> None:

@@ -165,9 +165,12 @@ def test_no_slot_stays_free_while_anybody_has_work_and_room() -> None:
     assert [queue.running for queue in process.queues] == [2, 1, 4]
 
 
-def test_a_queue_that_has_work_again_gets_its_share_and_nothing_for_the_time_without() -> None:
+@pytest.mark.parametrize("total", [1, 4])
+def test_a_queue_that_has_work_again_gets_its_share_and_nothing_for_the_time_without(
+    total: int,
+) -> None:
     one, other = Queue("one"), Queue("other", waiting=0)
-    process = Process(4, one, other)
+    process = Process(total, one, other)
     process.work(500)
     other.waiting, other.may_have_more = 1_000_000, True
 
@@ -252,6 +255,13 @@ class TestClaimsThatAreMadeOneByOne:
 
         assert sharing.allot([one]) == {one: 0}
         assert sharing.allot([other]) == {other: 1}
+
+    def test_a_claim_under_way_counts_as_a_turn(self) -> None:
+        queues = [Queue("one"), Queue("two"), Queue("three")]
+        sharing = Sharing(2, queues, clock=Clock())
+        sharing.reserve(sharing.allot([queues[0]]))
+
+        assert sharing.allot([queues[1]]) == {queues[1]: 1}
 
     def test_nobody_waits_for_a_rival_whose_redis_is_away(self) -> None:
         one, other = Queue("one"), Queue("other", is_away=True)
