@@ -191,7 +191,7 @@ class Reservation:
 
     def __init__(self, sharing: Sharing, counts: Mapping[Sharer, int]) -> None:
         self._sharing = sharing
-        self._counts = counts
+        self._counts: Mapping[Sharer, int] = counts
         for sharer, count in counts.items():
             sharer.reserved += count
             sharing.taken += count
