@@ -59,7 +59,7 @@ def remove_isolation() -> None:
     """Let the number of losses alone decide, whoever was to blame."""
     from redispatcher_fastapi.broker.scripts import UPKEEP
 
-    line = "local is_dead = solo >= SOLO_LOSSES or losses >= LOSSES"
+    line = "local is_dead = not is_cancelled and (solo >= SOLO_LOSSES or losses >= LOSSES)"
     assert UPKEEP.source.count(line) == 1
     UPKEEP.source = UPKEEP.source.replace(line, "local is_dead = losses >= 3")
     UPKEEP.digest = sha1(UPKEEP.source.encode(), usedforsecurity=False).hexdigest()
