@@ -18,15 +18,18 @@ from redispatcher_fastapi import (
     CallNext,
     ConsumerConfig,
     ConsumerPool,
+    Disposition,
     Inspector,
     Job,
     JobContext,
     JobState,
     Middleware,
     Misfire,
+    OnConflict,
     Outbox,
     Overlap,
     PoolHooks,
+    Priority,
     Publication,
     Publisher,
     Redispatcher,
@@ -35,6 +38,8 @@ from redispatcher_fastapi import (
     Schedule,
     ScheduleRecord,
     TransactionalPublisher,
+    Unique,
+    UniqueScope,
 )
 from redispatcher_fastapi.hooks import Delivery, Died, Outcome, TakenBack
 from tests.typing.consumers import (
@@ -74,26 +79,54 @@ async def all_options(publisher: Publisher[Resize]) -> None:
         id="chosen",
         delay=timedelta(seconds=1),
         headers=Resize.Headers(tenant="t"),
+        priority=Priority.HIGH,
+        expires=timedelta(hours=1),
+        unique=Unique(fields=("path",), scope=UniqueScope.WAITING, on_conflict=OnConflict.RAISE),
     )
     assert_type(job, Job[int])
+    assert_type(job.disposition, Disposition)
+    assert_type(job.created, bool)
     assert_type(await job.result(timeout=1.5), int)
     assert_type(await job.result(timeout=timedelta(seconds=1)), int)
     assert_type(await job.state(), JobState | None)
     assert_type(await job.cancel(), bool)
     assert_type(publisher.job(job.id), Job[int])
     await publisher.publish(Resize.Message(path="p"), at=datetime.now(UTC), headers={"a": "b"})
+    await publisher.publish(Resize.Message(path="p"), expires=datetime.now(UTC), priority=None)
+    await publisher.publish(Resize.Message(path="p"), unique=Unique(scope=timedelta(days=1)))
 
 
 async def many(resizes: Publisher[Resize], reports: Publisher[Report]) -> None:
     assert_type(await resizes.publish_many(Resize.Message(path=p) for p in "ab"), list[Job[int]])
     assert_type(
-        await reports.publish_many([Report.Message(year=1)], delay=timedelta(hours=1)),
+        await reports.publish_many(
+            [Report.Message(year=1)],
+            delay=timedelta(hours=1),
+            priority=Priority.LOW,
+            expires=timedelta(hours=2),
+            unique=Unique(),
+        ),
         list[Job[list[str]]],
     )
 
 
+class Latest(BaseConsumer):
+    QUEUE = "latest"
+    PRIORITY = Priority.LOW
+    EXPIRES = timedelta(hours=1)
+    UNIQUE = Unique(fields=("page",), on_conflict=OnConflict.REPLACE)
+
+    class Message(BaseConsumer.Message):
+        page: int
+
+    async def process_message(self, message: Message) -> None: ...
+
+
 async def without_a_dispatcher(client: Redis) -> None:
     assert_type(await Resize.publish(Resize.Message(path="p"), client, id="chosen"), Job[int])
+    assert_type(
+        await Latest.publish(Latest.Message(page=1), client, priority=Priority.HIGH), Job[None]
+    )
     assert_type(await Report.publish(Report.Message(year=1), client), Job[list[str]])
     assert_type(await Nightly.publish(Inherited.Message(text="t"), client), Job[dict[str, int]])
 
@@ -217,6 +250,16 @@ async def schedules(dispatcher: Redispatcher) -> None:
 
 
 ConsumerT = TypeVar("ConsumerT", bound=BaseConsumer)
+
+
+async def operating(inspector: Inspector) -> None:
+    assert_type(await inspector.set_priority(Resize, "a", Priority.HIGH), bool)
+    assert_type(await inspector.set_priority("resize", "a", Priority.HIGH), bool)
+    record = await inspector.job(Resize, "a")
+    assert record is not None
+    assert_type(record.priority, Priority)
+    assert_type(record.expires_at, datetime | None)
+    assert_type(record.is_cancelling, bool)
 
 
 def generic(publisher: Publisher[ConsumerT]) -> Publisher[ConsumerT]:

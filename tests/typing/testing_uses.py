@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
-from redispatcher_fastapi import JobRecord, JobState, Redispatcher
+from redispatcher_fastapi import JobRecord, JobState, Priority, Redispatcher
 from redispatcher_fastapi.testing import (
     FakeClock,
     JobRun,
@@ -34,6 +34,8 @@ def looking(tester: RedispatcherTester) -> None:
     assert_type(tester.published(Resize)[0].state, JobState | None)
     assert_type(tester.published(Resize)[0].record, JobRecord | None)
     assert_type(tester.published(Resize)[0].delay, timedelta)
+    assert_type(tester.published(Resize)[0].priority, Priority)
+    assert_type(tester.published(Resize)[0].expires, timedelta | None)
 
 
 def expecting(tester: RedispatcherTester) -> None:
@@ -44,6 +46,7 @@ def expecting(tester: RedispatcherTester) -> None:
     tester.assert_published(Resize, lambda message: message.path.endswith("p"))
     tester.assert_not_published(Report, lambda message: message.year > 2000, headers={"a": 1})
     tester.assert_published(Resize, headers={"tenant": "t"})
+    tester.assert_published(Resize, priority=Priority.HIGH, expires=timedelta(hours=1))
 
 
 async def running(dispatcher: Redispatcher, clock: FakeClock) -> None:

@@ -30,6 +30,8 @@ def expecting(tester: RedispatcherTester) -> None:
     tester.assert_published(Resize, lambda message: message.year > 1)  # refused
     tester.assert_published(Resize, delay=5)  # refused
     tester.assert_published(Resize, count="1")  # refused
+    tester.assert_published(Resize, priority="high")  # refused
+    tester.assert_published(Resize, expires=5)  # refused
     tester.assert_not_published(Resize, "path")  # refused
 
 

@@ -22,10 +22,12 @@ from redispatcher_fastapi import (
     CallNext,
     ConsumerConfig,
     ConsumerPool,
+    Inspector,
     Job,
     Middleware,
     Outbox,
     PoolHooks,
+    Priority,
     Publication,
     Publisher,
     Redispatcher,
@@ -33,6 +35,7 @@ from redispatcher_fastapi import (
     Run,
     Schedule,
     Schedules,
+    Unique,
 )
 from tests.typing.consumers import Enrich, Report, Resize, SendEmail, Store
 
@@ -64,6 +67,29 @@ async def schedules(mine: Schedules) -> None:
     await text.result()
     Schedule("a", Resize.Message(path="p"), 60)  # refused
     Schedule("a", "message", every=hour)  # refused
+
+
+async def traits(publisher: Publisher[Resize], client: Redis, inspector: Inspector) -> None:
+    message = Resize.Message(path="p")
+    await publisher.publish(message, priority="high")  # refused
+    await publisher.publish(message, priority=1)  # refused
+    await publisher.publish(message, expires=60)  # refused
+    await publisher.publish(message, unique=("path",))  # refused
+    await publisher.publish(message, unique=Unique(fields=["path"]))  # refused
+    await publisher.publish(message, unique=Unique(scope="done"))  # refused
+    await publisher.publish(message, unique=Unique(on_conflict="keep"))  # refused
+    await publisher.publish(message, urgency=Priority.HIGH)  # refused
+    await publisher.publish_many([message], id="chosen")  # refused
+    await publisher.publish_many([message], priority="low")  # refused
+    await Resize.publish(message, client, expires="tomorrow")  # refused
+    await inspector.set_priority(Resize, "a", "high")  # refused
+    (await publisher.publish(message)).created = True  # refused
+
+
+class Hasty(BaseConsumer):
+    PRIORITY = "high"  # refused
+    EXPIRES = 60  # refused
+    UNIQUE = ("path",)  # refused
 
 
 async def batches(enrich: Publisher[Enrich], client: Redis) -> None:

@@ -9,7 +9,8 @@
 --
 -- Returns  one character per job: '1' created, '0' known already, 'f' the queue is full; where a job was not unique the
 --          letters of `add_job`, in a list with the jobs that are there in their stead
--- Moves    nothing -> queued | scheduled
+-- Moves    nothing -> queued | scheduled, queued -> scheduled (debounced), scheduled | queued -> cancelled (expired, which is
+--          noticed where its lock is wanted)
 
 local prefix, limit, needed = KEYS[1], whole(ARGV[2], 0), ARGV[3] ~= '' and whole(ARGV[3], 0) or nil
 local jobs, each = prefix .. 'jobs', whole(ARGV[4], 2)
