@@ -61,7 +61,7 @@ def remove_isolation() -> None:
 
     line = "local is_dead = not is_cancelled and (solo >= SOLO_LOSSES or losses >= LOSSES)"
     assert UPKEEP.source.count(line) == 1
-    UPKEEP.source = UPKEEP.source.replace(line, "local is_dead = losses >= 3")
+    UPKEEP.source = UPKEEP.source.replace(line, "local is_dead = not is_cancelled and losses >= 3")
     UPKEEP.digest = sha1(UPKEEP.source.encode(), usedforsecurity=False).hexdigest()
 
 
