@@ -688,7 +688,7 @@ class TestManaging:
         assert (record.is_declared, record.message) == (True, Letter.Message(text="bye"))
 
     async def test_more_than_a_page_is_listed(self, engine: Engine, pools: Pools) -> None:
-        names = [f"n{number:03}" for number in range(401)]
+        names = [f"n{number:03}" for number in range(201)]
         for name in names:
             await pools.schedules.upsert(name, Letter, HELLO, every=MINUTE)
 

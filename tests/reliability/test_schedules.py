@@ -149,7 +149,7 @@ async def test_each_tick_runs_once_whatever_the_clocks_say_and_though_redis_is_k
 ) -> None:
     server = redis_servers.start(is_durable=True)
 
-    await ticks_run_once(server, tmp_path, offsets=[-90, 0, 90], schedules=10, ticks=5, kills=1)
+    await ticks_run_once(server, tmp_path, offsets=[-90, 0, 90], schedules=10, ticks=4, kills=1)
 
 
 @pytest.mark.long
