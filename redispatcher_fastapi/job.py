@@ -117,11 +117,22 @@ class JobStore(Protocol):
 
     async def cancel_job(self, queue: str, job_id: str) -> bool: ...
 
+    async def forestall_job(self, queue: str, job_id: str) -> bool:
+        """Cancel a job, also one that is still to come: it counts as cancelled then."""
+        ...
+
     async def wait_for_result(
         self, queue: str, job_id: str, timeout: timedelta | None
     ) -> bytes | None:
         """Return the encoded result (``None``: there is none), or raise as ``Job.result``."""
         ...
+
+    async def wait_for_step(
+        self, queue: str, job_id: str, timeout: timedelta | None
+    ) -> bytes | None:
+        """Do the same for a job that may be still to come."""
+        ...
+
 
 
 class Job(Generic[R_co]):
@@ -182,14 +193,14 @@ class Job(Generic[R_co]):
             TimeoutError: it did not finish in time; the job goes on.
             ResultDecodingError: the result is not of the type the consumer declares now.
         """
-        wait = None if timeout is None else _as_duration(timeout)
+        wait = None if timeout is None else as_duration(timeout)
         return self._decode_result(await self._store.wait_for_result(self.queue, self.id, wait))
 
     def __repr__(self) -> str:
         return f"Job(id={self.id!r}, queue={self.queue!r}, {self.disposition})"
 
 
-def _as_duration(timeout: Any) -> timedelta | None:
+def as_duration(timeout: Any) -> timedelta | None:
     """Return a timeout as a duration, and ``None`` where it is longer than any."""
     if isinstance(timeout, timedelta):
         return max(timeout, timedelta())

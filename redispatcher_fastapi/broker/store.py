@@ -90,9 +90,20 @@ class Store(JobStore):
         """Return the encoded result once the job succeeded; raises as :meth:`Job.result` does."""
         return await self._waiter.wait(queue, job_id, timeout)
 
+    async def wait_for_step(
+        self, queue: str, job_id: str, timeout: timedelta | None
+    ) -> bytes | None:
+        """Do the same for a job that may be still to come."""
+        return await self._waiter.wait(queue, job_id, timeout, to_come=True)
+
     async def cancel_job(self, queue: str, job_id: str) -> bool:
         """Cancel a job; return whether this call ended it, or asked the process that runs it to."""
         return await self._run(CANCEL, queue, write_id(job_id), self._finished_max_age) in (1, 2)
+
+    async def forestall_job(self, queue: str, job_id: str) -> bool:
+        """Do the same, also with a job that is still to come: it is cancelled before it is there."""
+        arguments = (write_id(job_id), self._finished_max_age, "1")
+        return await self._run(CANCEL, queue, *arguments) in (1, 2)
 
     async def redrive_job(self, queue: str, job_id: str) -> bool:
         """Queue a dead job again with its counts reset; return whether this call moved it."""

@@ -41,12 +41,19 @@ class ResultWaiter:
             WeakKeyDictionary()
         )
 
-    async def wait(self, queue: str, job_id: str, timeout: timedelta | None) -> bytes | None:
-        """Return the encoded result of a job once it has one, see :class:`JobStore`."""
+    async def wait(
+        self, queue: str, job_id: str, timeout: timedelta | None, *, to_come: bool = False
+    ) -> bytes | None:
+        """Return the encoded result of a job once it has one, see :class:`JobStore`.
+
+        With ``to_come``, an unknown job is waited for, too.
+        """
         seconds = None if timeout is None else timeout.total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._look(queue, job_id) or await self._listen(queue, job_id)
+                reply = await self._look(queue, job_id, to_come=to_come) or await self._listen(
+                    queue, job_id, to_come=to_come
+                )
         except TimeoutError:
             raise TimeoutError(
                 f"Job {job_id} in queue {queue!r} did not finish within {seconds:g} s. "
@@ -54,16 +61,20 @@ class ResultWaiter:
             ) from None
         return _conclude(queue, job_id, reply)
 
-    async def _look(self, queue: str, job_id: str) -> Sequence[Any] | None:
+    async def _look(self, queue: str, job_id: str, *, to_come: bool) -> Sequence[Any] | None:
         now = self._clock.now()
-        arguments: list[Argument] = ["" if now is None else to_milliseconds(now), job_id]
+        arguments: list[Argument] = [
+            "" if now is None else to_milliseconds(now),
+            job_id,
+            "1" if to_come else "",
+        ]
         with suppress(BrokerUnavailableError):
             reply: Sequence[Any] = await WATCH.run(self._client, [queue_prefix(queue)], arguments)
             if as_text(reply[0]) != "waiting":
                 return reply
         return None
 
-    async def _listen(self, queue: str, job_id: str) -> Sequence[Any]:
+    async def _listen(self, queue: str, job_id: str, *, to_come: bool) -> Sequence[Any]:
         loop = asyncio.get_running_loop()
         announcements = self._announcements.get(loop)
         if announcements is None:
@@ -72,7 +83,7 @@ class ResultWaiter:
         async with announcements.listening(queue, job_id) as news:
             while True:
                 news.clear()
-                reply = await self._look(queue, job_id)
+                reply = await self._look(queue, job_id, to_come=to_come)
                 if reply is not None:
                     return reply
                 with suppress(TimeoutError):

@@ -129,11 +129,14 @@ class ConsumerDefinition:
             WrongMessageError: it is not exactly the consumer's ``Message``.
             MessageEncodingError: message or headers have no JSON that could be read back.
         """
-        body = self.encode_body(message)
+        return encode_envelope(self.encode_body(message), self.encode_headers(headers))
+
+    def encode_headers(self, headers: BaseModel | Mapping[str, Any] | None = None) -> bytes:
+        """Return the JSON of the headers of a message alone; nothing where it has none."""
         if headers is None and not self._has_own_headers:
-            return encode_envelope(body)
+            return b""
         made = None if self._make_headers is None else self._make_headers()
-        return encode_envelope(body, encode_headers(self.headers_type, made, headers, self.name))
+        return encode_headers(self.headers_type, made, headers, self.name)
 
     def check(self, message: Any) -> None:
         """Refuse what is not exactly the consumer's ``Message``.
@@ -175,6 +178,11 @@ class ConsumerDefinition:
             ResultDecodingError: it is not what ``process_message`` is declared to return.
         """
         return self._results.decode(raw)
+
+    @property
+    def result_type(self) -> Any:
+        """What ``process_message`` is declared to return; a text where that was not read yet."""
+        return self._results.annotation
 
     @property
     def returns_nothing(self) -> bool:

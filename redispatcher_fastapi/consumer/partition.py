@@ -92,7 +92,11 @@ def partition_key(
     Raises:
         MessageEncodingError: one of the values has no text that is always the same.
     """
-    values = [_read(message, name, consumer) for name in fields]
+    return key_of([_read(message, name, consumer) for name in fields], sealing)
+
+
+def key_of(values: Sequence[str | int | None], sealing: Sealing | None) -> str:
+    """Return the partition that these values of the key's fields name."""
     if sealing is not None and sealing.encrypts:
         return sealing.digest(_write(values))[:_HASH_LENGTH]
     texts = [str(value).lower() if isinstance(value, bool) else value for value in values]

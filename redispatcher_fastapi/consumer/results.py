@@ -43,7 +43,7 @@ class ResultCodec:
     def __init__(self, consumer: type[BaseConsumer], annotation: Any) -> None:
         self._consumer = consumer
         self._where = f"{consumer.__qualname__}.{consumer.__redispatcher_method__}"
-        self._annotation = annotation
+        self.annotation = annotation
         self._loss_marks: tuple[bytes, ...] = ALL_MARKS
         #: Whether it is declared to return ``None`` and nothing else.
         self.returns_nothing = annotation in (None, type(None))
@@ -96,7 +96,7 @@ class ResultCodec:
         return self._adapter
 
     def _make_adapter(self) -> TypeAdapter[Any] | None:
-        annotation = self._annotation
+        annotation = self.annotation
         if isinstance(annotation, str):
             # Defined after the class, or imported for type checkers only.
             annotation = evaluate_result(annotation, self._consumer)

@@ -1,11 +1,13 @@
-"""Where something sealed belongs: a message or a result of one job, or a schedule, in one queue."""
+"""Where something sealed belongs: a message or a result of one job, what follows it, or a
+schedule, in one queue.
+"""
 
 from __future__ import annotations
 
 from struct import pack
 from typing import Literal
 
-Purpose = Literal["message", "result", "schedule"]
+Purpose = Literal["message", "result", "schedule", "continuation"]
 
 _DOMAIN = b"redispatcher_fastapi 1"
 

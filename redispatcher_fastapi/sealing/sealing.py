@@ -131,6 +131,18 @@ class Sealing:
         """
         return self._open(sealed, "schedule", queue, schedule_id)
 
+    def seal_continuation(self, continuation: bytes, *, queue: str, job_id: str) -> bytes:
+        """Return what follows a job, or how a member of a group ended, sealed."""
+        return self._seal(continuation, "continuation", queue, job_id)
+
+    def open_continuation(self, sealed: bytes, *, queue: str, job_id: str) -> bytes:
+        """Return what was sealed.
+
+        Raises:
+            SealError: it is not sealed for this job with a known key.
+        """
+        return self._open(sealed, "continuation", queue, job_id)
+
     def _seal(self, envelope: bytes, purpose: Purpose, queue: str, job_id: str) -> bytes:
         context = place_context(purpose, queue, job_id)
         if self._cipher is not None and self._encrypts:

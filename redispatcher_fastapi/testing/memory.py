@@ -135,16 +135,26 @@ class MemoryBroker(Broker):
     async def wait_for_result(
         self, queue: str, job_id: str, timeout: timedelta | None
     ) -> bytes | None:
+        await self._run_until_ended(queue, job_id, to_come=False)
+        return await super().wait_for_result(queue, job_id, timeout)
+
+    async def wait_for_step(
+        self, queue: str, job_id: str, timeout: timedelta | None
+    ) -> bytes | None:
+        await self._run_until_ended(queue, job_id, to_come=True)
+        return await super().wait_for_step(queue, job_id, timeout)
+
+    async def _run_until_ended(self, queue: str, job_id: str, *, to_come: bool) -> None:
         while True:
             state = await self.job_state(queue, job_id)
-            if state is None or state.is_finished:
-                return await super().wait_for_result(queue, job_id, timedelta(0))
-            if state is JobState.RUNNING:
-                return await super().wait_for_result(queue, job_id, timeout)
+            is_missing = state is None and not to_come
+            if is_missing or (state and (state.is_finished or state is JobState.RUNNING)):
+                return
             if not await self._run_next():
                 raise TimeoutError(
-                    f"Job {job_id} in queue {queue!r} is {state}, and nothing else is due in this "
-                    "test: move the tester's clock, or let the tester run the job's consumer."
+                    f"Job {job_id} in queue {queue!r} is {state or 'not there yet'}, and nothing "
+                    "else is due in this test: move the tester's clock, or let the tester run the "
+                    "job's consumer."
                 )
 
 

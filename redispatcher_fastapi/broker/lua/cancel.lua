@@ -3,6 +3,7 @@
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  id
 -- ARGV[3]  how long its attempts are kept, in milliseconds
+-- ARGV[4]  '1' for a job that may be still to come: then it counts as cancelled before it is there
 --
 -- Returns  1 cancelled by this call, 2 it runs and is to be cancelled, 0 finished already, -1 unknown
 -- Moves    scheduled | retrying | queued -> cancelled
@@ -10,7 +11,13 @@
 local prefix, id = KEYS[1], ARGV[2]
 whole(ARGV[3], 0)
 local record = call('HGET', prefix .. 'jobs', id)
-if not record then return -1 end
+if not record then
+  if ARGV[4] ~= '1' or call('ZSCORE', prefix .. 'remembered', id) then return -1 end
+  -- Whoever publishes it later finds that it is there, and cancelled.
+  call('HDEL', prefix .. 'faults', id)
+  end_cancelled(prefix, id, stamp .. '!', now, 0, 0, ARGV[3])
+  return 1
+end
 if is_finished(record) then return 0 end
 local holder = holder_of(prefix, id)
 if holder then

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  prefix of the queue
 -- ARGV[2]  id
+-- ARGV[3]  '1' to wait for a job, too, that is still to come
 --
 -- Returns  {'succeeded'} or {'succeeded', result}; {'expired'} when the result or the record is gone;
 --          {'dead', reason, last failure or ''}; {'cancelled', '' or 'expired'}; {'waiting'}
@@ -9,7 +10,9 @@
 
 local prefix, id = KEYS[1], ARGV[2]
 local record = call('HGET', prefix .. 'jobs', id)
-if record and not is_finished(record) then
+local is_to_come = ARGV[3] == '1' and not record and not call('ZSCORE', prefix .. 'remembered', id)
+  and call('EXISTS', prefix .. 'result:' .. id) == 0
+if is_to_come or record and not is_finished(record) then
   call('SREM', prefix .. 'watched', '')
   call('SADD', prefix .. 'watched', id)
   call('PEXPIRE', prefix .. 'watched', 60000)

@@ -1,0 +1,156 @@
+"""What runs after what: the consumers of a chain, each of which takes what the one before returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from redispatcher_fastapi.clock import LONGEST_DELAY
+from redispatcher_fastapi.consumer import Consumes, ConsumesBatch, ConsumesSync, definition_of
+from redispatcher_fastapi.consumer.options import checked_priority
+from redispatcher_fastapi.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.job import Priority
+
+M = TypeVar("M")
+R = TypeVar("R")
+N = TypeVar("N")
+
+#: More steps than this are a loop, or belong into one consumer.
+MOST_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One consumer of a chain, and how its job is published."""
+
+    definition: ConsumerDefinition
+    delay: timedelta | None = None
+    priority: Priority | None = None
+    expires: timedelta | None = None
+
+
+class Chain(Generic[M, R]):
+    """Consumers that run one after the other; made with :func:`chain`, and never changed.
+
+    ``M`` is the message of the first, ``R`` what the last returns.
+    """
+
+    __slots__ = ("links",)
+
+    def __init__(self, links: tuple[Link, ...]) -> None:
+        self.links = links
+
+    @overload
+    def then(
+        self,
+        consumer: type[Consumes[R, N]],
+        *,
+        delay: timedelta | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | None = None,
+    ) -> Chain[M, N]: ...
+    @overload
+    def then(
+        self,
+        consumer: type[ConsumesSync[R, N]],
+        *,
+        delay: timedelta | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | None = None,
+    ) -> Chain[M, N]: ...
+    @overload
+    def then(
+        self,
+        consumer: type[ConsumesBatch[R, N]],
+        *,
+        delay: timedelta | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | None = None,
+    ) -> Chain[M, N]: ...
+    def then(
+        self,
+        consumer: Any,
+        *,
+        delay: timedelta | None = None,
+        priority: Priority | None = None,
+        expires: timedelta | None = None,
+    ) -> Chain[M, Any]:
+        """Return the chain with one more consumer, which takes what the last one returns.
+
+        ``delay`` begins when the step before has succeeded, ``expires`` as well.
+
+        Raises:
+            ConfigurationError: the last consumer returns something else than this one's message,
+                or this one cannot be a step.
+        """
+        before, definition = self.links[-1].definition, definition_of(consumer)
+        _check_step(definition)
+        _check_fit(before, definition)
+        if len(self.links) == MOST_STEPS:
+            raise ConfigurationError(f"A chain has at most {MOST_STEPS} steps.")
+        where = f"The step {definition.name} of a chain"
+        if priority is not None:
+            checked_priority(priority, where)
+        for name, value in (("delay", delay), ("expires", expires)):
+            _check_duration(where, name, value)
+        if delay is not None and expires is not None and delay >= expires:
+            raise ConfigurationError(f"{where} would expire before it starts.")
+        return Chain((*self.links, Link(definition, delay, priority, expires)))
+
+    def __repr__(self) -> str:
+        return f"Chain({' -> '.join(link.definition.name for link in self.links)})"
+
+
+@overload
+def chain(consumer: type[Consumes[M, R]], /) -> Chain[M, R]: ...
+@overload
+def chain(consumer: type[ConsumesSync[M, R]], /) -> Chain[M, R]: ...
+@overload
+def chain(consumer: type[ConsumesBatch[M, R]], /) -> Chain[M, R]: ...
+def chain(consumer: Any, /) -> Chain[Any, Any]:
+    """Return the beginning of a chain: ``chain(Fetch).then(Resize).then(Upload)``.
+
+    Raises:
+        ConfigurationError: the consumer cannot be a step of a chain.
+    """
+    definition = definition_of(consumer)
+    _check_step(definition)
+    return Chain((Link(definition),))
+
+
+def _check_step(definition: ConsumerDefinition) -> None:
+    if definition.unique is not None:
+        raise ConfigurationError(
+            f"{definition.name} cannot be a step of a chain: its jobs are UNIQUE, and where one is "
+            "there already, the chain would end there. Give its work to a consumer without."
+        )
+
+
+def _check_fit(before: ConsumerDefinition, after: ConsumerDefinition) -> None:
+    returned: Any = before.result_type
+    if isinstance(returned, type) and not issubclass(returned, after.message_type):
+        raise ConfigurationError(
+            f"{after.name} cannot follow {before.name}, which returns {returned.__qualname__} and "
+            f"not {after.message_type.__qualname__}: let it return the message of what follows."
+        )
+
+
+def _check_duration(where: str, name: str, value: Any) -> None:
+    from datetime import timedelta
+
+    if value is None:
+        return
+    is_duration = isinstance(value, timedelta)
+    if not is_duration or not timedelta() <= value <= LONGEST_DELAY or (name, value) == (
+        "expires",
+        timedelta(),
+    ):
+        raise ConfigurationError(
+            f"{where} needs a timedelta of up to 100 years as `{name}`, as in "
+            "timedelta(minutes=5)."
+        )

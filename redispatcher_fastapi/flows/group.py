@@ -1,0 +1,66 @@
+"""What the consumer gets that runs when all jobs of a group have ended, or one failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from redispatcher_fastapi.consumer import BaseConsumer
+from redispatcher_fastapi.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from redispatcher_fastapi.consumer import ConsumerDefinition
+
+T = TypeVar("T")
+
+#: When the job that follows a group is published.
+When = Literal["all_done", "first_failure"]
+#: What is kept of more, and the message that is made of it, would be too large for Redis.
+MOST_MEMBERS = 10_000
+
+
+class FailedMember(BaseModel):
+    """A job of a group that did not succeed.
+
+    ``reason`` is that of its death, ``cancelled``, ``expired`` or ``deleted``.
+    """
+
+    number: int
+    job_id: str
+    reason: str
+
+
+class GroupResult(BaseConsumer.Message, Generic[T]):
+    """What the jobs of a group returned; the message of the consumer that follows inherits it.
+
+    ``results`` are in the order of the messages, ``None`` for what did not succeed, or has not
+    ended yet where the first failure ended the group; ``failed`` counts members from 0.
+    """
+
+    results: list[T | None]
+    failed: list[FailedMember] = []
+
+
+class Joins(Protocol[T]):
+    """A consumer whose message is the :class:`GroupResult` of members that return ``T``."""
+
+    @property
+    def Message(self) -> type[GroupResult[T]]: ...  # noqa: N802  # the name of the nested class
+
+
+def check_join(definition: ConsumerDefinition, when: object) -> None:
+    """Refuse what cannot follow a group.
+
+    Raises:
+        ConfigurationError: its message is no ``GroupResult``, or ``when`` is unknown.
+    """
+    if not issubclass(definition.message_type, GroupResult):
+        raise ConfigurationError(
+            f"{definition.name} cannot follow a group: its Message must inherit from "
+            "GroupResult[...], of what the members return."
+        )
+    if when not in {"all_done", "first_failure"}:
+        raise ConfigurationError(
+            f'`when` of a group is "all_done" or "first_failure", not {when!r:.80}.'
+        )
