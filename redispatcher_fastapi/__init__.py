@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         UnknownScheduleError,
         WrongMessageError,
     )
+    from redispatcher_fastapi.flows import Chain, FailedMember, Flow, GroupResult, chain
     from redispatcher_fastapi.hooks import LoggingHooks, PoolHooks
     from redispatcher_fastapi.inspector import Inspector, JobPage
     from redispatcher_fastapi.job import (
@@ -108,6 +109,7 @@ __all__ = [
     "BrokerUnavailableError",
     "CallNext",
     "Cancellation",
+    "Chain",
     "Concurrency",
     "ConfigurationError",
     "ConsumerConfig",
@@ -117,8 +119,11 @@ __all__ = [
     "Disposition",
     "DuplicateJobError",
     "Exponential",
+    "FailedMember",
     "Fair",
     "Fixed",
+    "Flow",
+    "GroupResult",
     "Inspector",
     "InvalidNameError",
     "InvalidOptionError",
@@ -186,6 +191,7 @@ __all__ = [
     "Waiting",
     "WaitingReason",
     "WrongMessageError",
+    "chain",
 ]
 
 # Imported when asked for: pytest imports this package for its plugin in every run, also in those
@@ -205,6 +211,7 @@ _MODULES = {
     "BrokerUnavailableError": "errors",
     "CallNext": "middleware",
     "Cancellation": "stopping",
+    "Chain": "flows",
     "Concurrency": "limits",
     "ConfigurationError": "errors",
     "ConsumerConfig": "config",
@@ -214,8 +221,11 @@ _MODULES = {
     "Disposition": "job",
     "DuplicateJobError": "errors",
     "Exponential": "backoff",
+    "FailedMember": "flows",
     "Fair": "limits",
     "Fixed": "backoff",
+    "Flow": "flows",
+    "GroupResult": "flows",
     "Inspector": "inspector",
     "InvalidNameError": "keys",
     "InvalidOptionError": "consumer",
@@ -283,6 +293,7 @@ _MODULES = {
     "Waiting": "queues",
     "WaitingReason": "queues",
     "WrongMessageError": "errors",
+    "chain": "flows",
 }
 
 

@@ -134,7 +134,6 @@ class JobStore(Protocol):
         ...
 
 
-
 class Job(Generic[R_co]):
     """A handle on one published job; ``R`` is what ``process_message`` returns."""
 

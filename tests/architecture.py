@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"consumer", "config"}),
     frozenset(
         {
-            *("publisher", "execution", "batch_execution", "hooks"),
+            *("flows", "publisher", "execution", "batch_execution", "hooks"),
             *("middleware", "injection", "logs", "describing"),
             "scheduling",
         }

@@ -101,7 +101,7 @@ class Store(JobStore):
         return await self._run(CANCEL, queue, write_id(job_id), self._finished_max_age) in (1, 2)
 
     async def forestall_job(self, queue: str, job_id: str) -> bool:
-        """Do the same, also with a job that is still to come: it is cancelled before it is there."""
+        """Do the same, also with a job that is still to come: it is then cancelled beforehand."""
         arguments = (write_id(job_id), self._finished_max_age, "1")
         return await self._run(CANCEL, queue, *arguments) in (1, 2)
 

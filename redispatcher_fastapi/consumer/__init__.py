@@ -16,6 +16,7 @@ from redispatcher_fastapi.consumer.definition import ConsumerDefinition
 from redispatcher_fastapi.consumer.encoding import MessageEncodingError
 from redispatcher_fastapi.consumer.handles import make_job, refuse_duplicates
 from redispatcher_fastapi.consumer.options import (
+    FlowOptions,
     InvalidOptionError,
     PublishManyOptions,
     PublishOptions,
@@ -37,6 +38,7 @@ __all__ = [
     "Consumes",
     "ConsumesBatch",
     "ConsumesSync",
+    "FlowOptions",
     "InvalidOptionError",
     "ItemSucceeded",
     "MessageEncodingError",

@@ -42,6 +42,17 @@ class PublishOptions(PublishManyOptions, total=False):
     id: str | None
 
 
+class FlowOptions(TypedDict, total=False):
+    """What ``publish_chain`` and ``publish_group`` take besides the messages."""
+
+    id: str | None
+    delay: timedelta | None
+    at: datetime | None
+    headers: BaseModel | Mapping[str, Any] | None
+    priority: Priority | None
+    expires: timedelta | datetime | None
+
+
 def checked_id(definition: ConsumerDefinition, job_id: Any) -> str:
     """Return an id that the caller chose, if it can identify a job."""
     if not isinstance(job_id, str):

@@ -1,4 +1,4 @@
-"""What runs after what: the consumers of a chain, each of which takes what the one before returns."""
+"""Consumers that run one after the other, each with what the one before returns."""
 
 from __future__ import annotations
 
@@ -146,11 +146,15 @@ def _check_duration(where: str, name: str, value: Any) -> None:
     if value is None:
         return
     is_duration = isinstance(value, timedelta)
-    if not is_duration or not timedelta() <= value <= LONGEST_DELAY or (name, value) == (
-        "expires",
-        timedelta(),
+    if (
+        not is_duration
+        or not timedelta() <= value <= LONGEST_DELAY
+        or (name, value)
+        == (
+            "expires",
+            timedelta(),
+        )
     ):
         raise ConfigurationError(
-            f"{where} needs a timedelta of up to 100 years as `{name}`, as in "
-            "timedelta(minutes=5)."
+            f"{where} needs a timedelta of up to 100 years as `{name}`, as in timedelta(minutes=5)."
         )

@@ -1,4 +1,4 @@
-"""What follows a job, as text that travels with it: any pool reads it, whatever consumers it has."""
+"""What follows a job, as a text that travels with it and that any pool can read."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Flow(Generic[R_co]):
     The ids of all its jobs are known from the beginning, those still to come included.
     """
 
-    __slots__ = ("_decode_result", "_first", "_store", "id", "jobs")
+    __slots__ = ("_decode_result", "_first", "_store", "created", "id", "jobs")
 
     def __init__(
         self,
@@ -33,14 +33,17 @@ class Flow(Generic[R_co]):
         decode_result: Callable[[bytes | None], R_co],
         jobs: Sequence[Job[Any]],
         *,
-        id: str,
+        id: str,  # the public attribute's name
         waits_for: int,
+        created: bool,
     ) -> None:
         """``waits_for``: from which job on each must succeed for the last one to run."""
         self._store = store
         self._decode_result = decode_result
         self._first = waits_for
         self.id = id
+        #: ``False`` when a flow with this id was published before; it was left as it was.
+        self.created = created
         #: In the order in which they run; the members of a group come before what follows it.
         self.jobs = tuple(jobs)
 
@@ -89,9 +92,7 @@ class Flow(Generic[R_co]):
 
         Return whether there was one. A job that runs is asked to end, as by :meth:`Job.cancel`.
         """
-        ended = [
-            await self._store.forestall_job(job.queue, job.id) for job in reversed(self.jobs)
-        ]
+        ended = [await self._store.forestall_job(job.queue, job.id) for job in reversed(self.jobs)]
         return any(ended)
 
     def __repr__(self) -> str:

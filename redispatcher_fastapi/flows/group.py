@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -10,9 +10,12 @@ from redispatcher_fastapi.consumer import BaseConsumer
 from redispatcher_fastapi.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from redispatcher_fastapi.consumer import ConsumerDefinition
 
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 
 #: When the job that follows a group is published.
 When = Literal["all_done", "first_failure"]
@@ -39,14 +42,27 @@ class GroupResult(BaseConsumer.Message, Generic[T]):
     """
 
     results: list[T | None]
-    failed: list[FailedMember] = []
+    failed: list[FailedMember]
 
 
-class Joins(Protocol[T]):
+class Joins(Protocol[T, R_co]):
     """A consumer whose message is the :class:`GroupResult` of members that return ``T``."""
 
     @property
-    def Message(self) -> type[GroupResult[T]]: ...  # noqa: N802  # the name of the nested class
+    def Message(self) -> type[GroupResult[T]]: ...  # the name of the nested class
+
+    @property
+    def process_message(self) -> Callable[..., Coroutine[Any, Any, R_co]]: ...
+
+
+class JoinsSync(Protocol[T, R_co]):
+    """The same with a synchronous ``process_message``."""
+
+    @property
+    def Message(self) -> type[GroupResult[T]]: ...  # the name of the nested class
+
+    @property
+    def process_message(self) -> Callable[..., R_co]: ...
 
 
 def check_join(definition: ConsumerDefinition, when: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -56,10 +57,12 @@ class Passing:
         Raises:
             BrokerError: the queue cannot be read.
         """
-        cursor, passed_on, count = "0", list[EndedJob](), 0
+        cursor, count = "0", 0
+        passed_on: list[EndedJob] = []
         while True:
             cursor, page = await self._onward.read(queue, cursor, passed_on)
-            passed_on = [ended for ended in page if await self._pass_on_one(ended)]
+            outcomes = await asyncio.gather(*map(self._pass_on_one, page))
+            passed_on = [ended for ended, is_done in zip(page, outcomes, strict=True) if is_done]
             count += len(passed_on)
             if cursor == "0":
                 break

@@ -35,7 +35,7 @@ def plan_steps(
         MessageEncodingError: the headers are none of a consumer's.
     """
     return tuple(
-        _plan_step(link, check_job_id(f"{flow_id}.{number}"), headers)
+        plan_step(link, check_job_id(f"{flow_id}.{number}"), headers)
         for number, link in enumerate(links, start=2)
     )
 
@@ -53,7 +53,8 @@ def follow(
     submission.traits = replace(submission.traits or _NO_TRAITS, continuation=text)
 
 
-def _plan_step(link: Link, job_id: str, headers: BaseModel | Mapping[str, Any] | None) -> Step:
+def plan_step(link: Link, job_id: str, headers: BaseModel | Mapping[str, Any] | None) -> Step:
+    """Return the job to come of one consumer; raises as :func:`plan_steps`."""
     definition = link.definition
     encoded = definition.encode_headers(headers)
     level = definition.priority if link.priority is None else Priority(link.priority)

@@ -246,6 +246,15 @@ class LoggingHooks(PoolHooks):
             },
         )
 
+    def flow_stuck(self, queue: str, job_id: str, reason: str) -> None:
+        self._log.error(
+            "What follows job %s of queue %s cannot be published yet: %s",
+            shown_id(job_id),
+            queue,
+            reason,
+            extra={"event": "flow.stuck", "queue": queue, "job_id": job_id, "reason": reason},
+        )
+
     def pool_draining(self, running: int) -> None:
         self._log.info(
             "Draining: no new jobs; the pool ends once the %d job(s) that run have ended.",

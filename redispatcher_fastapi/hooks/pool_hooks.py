@@ -72,6 +72,12 @@ class PoolHooks:
         is not.
         """
 
+    def flow_stuck(self, queue: str, job_id: str, reason: str) -> None:
+        """What follows a job cannot be published; it stays in Redis and is tried again.
+
+        Each pool tells of a job once.
+        """
+
     def pool_draining(self, running: int) -> None:
         """The pool takes no more jobs, and ends once those that run have ended."""
 
@@ -163,6 +169,9 @@ class GuardedHooks(PoolHooks):
 
     def leases_restarted(self, grace: Grace) -> None:
         _call(self._hooks.leases_restarted, grace)
+
+    def flow_stuck(self, queue: str, job_id: str, reason: str) -> None:
+        _call(self._hooks.flow_stuck, queue, job_id, reason)
 
     def pool_draining(self, running: int) -> None:
         _call(self._hooks.pool_draining, running)

@@ -181,6 +181,7 @@ class ConsumerPool:
                     self._hooks,
                     self._timetables,
                     concurrency=self._config.concurrency,
+                    sealing=self._config.sealing,
                 )
                 self._pass_on_stop()
                 hooks = GuardedHooks(self._hooks)

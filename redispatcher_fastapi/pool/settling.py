@@ -58,12 +58,17 @@ class Settler:
         *,
         settled: Callable[[], None],
         freed: Callable[[Lane], None],
+        onward: Callable[[str], None],
     ) -> None:
-        """``settled`` is called after each batch, ``freed`` when a lane is held up no longer."""
+        """``settled`` is called after each batch, ``freed`` when a lane is held up no longer.
+
+        ``onward`` is told of queues with ends of jobs of which something follows.
+        """
         self._broker = broker
         self._hooks = hooks
         self._settled = settled
         self._freed = freed
+        self._onward = onward
         self._waiting: dict[Key, _Waiting] = {}
         self._under_way: set[Key] = set()
         self._news = asyncio.Event()
@@ -169,7 +174,7 @@ class Settler:
         )
         self._conclude(ended, verdicts)
         for (_, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
-            if verdict == "1" and isinstance(outcome, Died):
+            if verdict in "1n" and isinstance(outcome, Died):
                 self._hooks.job_parked(queue, delivery.job_id, outcome.reason)
 
     async def _release(
@@ -191,6 +196,9 @@ class Settler:
                 self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
             elif verdict == "c":
                 self._hooks.job_called_off(delivery, lane.name, outcome)
+        # What was called off may be followed as well.
+        if "n" in verdicts or "c" in verdicts:
+            self._onward(ended[0][1].queue)
 
 
 def _take_batch(ended: deque[Ended]) -> list[Ended]:

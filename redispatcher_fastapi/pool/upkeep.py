@@ -29,11 +29,13 @@ async def keep_up(
     *,
     watch: Watch,
     woken: Callable[[], None],
+    onward: Callable[[str], None],
 ) -> None:
     """Look after the queues every few seconds, and at the moment a lease ends, until cancelled.
 
     ``woken`` is called when there are jobs to claim again: the token for them can end up with the
-    very process that lost them.
+    very process that lost them. ``onward`` is told of queues with ends of jobs of which something
+    follows.
     """
     began = time.monotonic()
     graces = GraceNotes()
@@ -52,6 +54,8 @@ async def keep_up(
                 hooks.job_parked(job.queue, job.job_id, "worker_lost")
         if kept.taken:
             woken()
+        for queue in kept.onward:
+            onward(queue)
         # Spread out, so that many pools do not all come at once.
         delay = _INTERVAL * random.uniform(0.5, 1.0)
         if kept.next_end is not None:

@@ -22,6 +22,7 @@ from redispatcher_fastapi.pool.health import QueueHealth, queue_health
 from redispatcher_fastapi.pool.heartbeat import make_heartbeats
 from redispatcher_fastapi.pool.lanes import Lane, find_run
 from redispatcher_fastapi.pool.loop_watch import LoopWatch
+from redispatcher_fastapi.pool.passing_on import PassingOn
 from redispatcher_fastapi.pool.running import JobRunner
 from redispatcher_fastapi.pool.runs import Run
 from redispatcher_fastapi.pool.scheduling import keep_schedules, make_schedulers
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.scheduling import Timetable
+    from redispatcher_fastapi.sealing import Sealing
 
 logger = logging.getLogger("redispatcher.pool")
 
 _UNWIND_SECONDS = 3.0
 _SETTLE_SECONDS = 5.0
+_PASS_ON_SECONDS = 2.0
 _DEPART_SECONDS = 2.0
 #: What a burst waits for is on its way already.
 _BURST_LINGER = timedelta(milliseconds=50)
@@ -60,6 +63,7 @@ class Worker:
         timetables: Sequence[Timetable] = (),
         *,
         concurrency: int | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
         """``concurrency`` is how many jobs run at once, over all lanes; ``None`` for no limit."""
         self.solo = SoloTurn(broker.settings.lease.total_seconds())
@@ -77,8 +81,13 @@ class Worker:
         #: How many jobs were given back while their handlers went on.
         self._heedless = 0
         self._runner = JobRunner(self._hooks, self.solo, finished=self._finish)
+        self._passing = PassingOn(broker, sealing, self._hooks, done=self._note_settled)
         self._settler = Settler(
-            self._broker, self._hooks, settled=self._note_settled, freed=self._go_on
+            self._broker,
+            self._hooks,
+            settled=self._note_settled,
+            freed=self._go_on,
+            onward=self._passing.note,
         )
         self._loop = asyncio.get_running_loop()
         # One lost shard of a cluster must not take the queues of the others with it.
@@ -188,6 +197,7 @@ class Worker:
             self._loop_watch.start()
             async with asyncio.TaskGroup() as actors:
                 settling = actors.create_task(self._settler.run())
+                passing = actors.create_task(self._passing.run())
                 helpers = [
                     actors.create_task(helper)
                     for claimer in self._claimers
@@ -198,6 +208,7 @@ class Worker:
                             self._hooks,
                             watch=claimer.contact.watch("upkeep"),
                             woken=claimer.note_work,
+                            onward=self._passing.note,
                         ),
                         claimer.wait_for_tokens(),
                     )
@@ -219,6 +230,8 @@ class Worker:
                     await end_tasks(cancelling)
                 await self._cancel_rest()
                 await self._finish_settling(settling)
+                await end_tasks([passing])
+                await self._passing.finish(_PASS_ON_SECONDS)
         finally:
             # After an orderly end nothing is left to do here but the leave-taking.
             try:
@@ -291,7 +304,9 @@ class Worker:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._tasks) or any(lane.unsettled for lane in self._lanes)
+        if self._tasks or self._passing.is_busy:
+            return True
+        return any(lane.unsettled for lane in self._lanes)
 
     def _note_settled(self) -> None:
         self._end_drain()

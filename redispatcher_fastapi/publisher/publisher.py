@@ -2,9 +2,9 @@
 # No `from __future__ import annotations` here: FastAPI reads the annotations of __init__ where
 # somebody depends on Publisher alone, and is to find out what is wrong with that.
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Never, TypeVar, final, overload
+from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar, final, overload
 
 from pydantic import BaseModel
 from typing_extensions import Unpack
@@ -25,6 +25,7 @@ from redispatcher_fastapi.consumer import (
 )
 from redispatcher_fastapi.database import AfterCommit, Channel
 from redispatcher_fastapi.errors import ConfigurationError
+from redispatcher_fastapi.flows.starting import refuse_unique
 from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.job import Disposition, Job, Priority
 from redispatcher_fastapi.keys import check_job_id
@@ -35,6 +36,7 @@ from redispatcher_fastapi.middleware import (
     publish_through,
 )
 from redispatcher_fastapi.publisher.alias import PublisherAlias, RefusesDepends
+from redispatcher_fastapi.publisher.flowing import FlowPublisher
 from redispatcher_fastapi.publisher.transactional import TransactionalPublisher, TransactionSender
 from redispatcher_fastapi.sealing import Sealing
 
@@ -50,7 +52,7 @@ C_co = TypeVar(
 
 
 @final
-class Publisher(Generic[C_co]):
+class Publisher(FlowPublisher[C_co]):
     """Publishes the messages of one consumer.
 
     Endpoints and consumers ask for it: ``publisher: Annotated[Publisher[MyConsumer], Depends()]``.
@@ -59,12 +61,9 @@ class Publisher(Generic[C_co]):
 
     __slots__ = (
         "_after_commit",
-        "_definition",
         "_max_message_bytes",
         "_middleware",
         "_outbox",
-        "_sealing",
-        "_sender",
         "consumer",
     )
 
@@ -145,14 +144,13 @@ class Publisher(Generic[C_co]):
         """
         if self._middleware:
             options: dict[str, Any] = {
-                "id": id,
                 "delay": delay,
                 "at": at,
                 "priority": priority,
                 "expires": expires,
                 "unique": unique,
             }
-            return (await self._publish_through((message,), headers, options))[0]
+            return (await self._publish_through((message,), headers, options, [id]))[0]
         definition = self._definition
         submission = prepare(
             definition,
@@ -214,24 +212,16 @@ class Publisher(Generic[C_co]):
             MessageTooLargeError: an encoded message is larger than ``max_message_bytes``.
             WrongMessageError: a message is not exactly the consumer's ``Message``.
         """
+        options: dict[str, Any] = {
+            "delay": delay,
+            "at": at,
+            "priority": priority,
+            "expires": expires,
+            "unique": unique,
+        }
         if self._middleware:
-            options: dict[str, Any] = {
-                "delay": delay,
-                "at": at,
-                "priority": priority,
-                "expires": expires,
-                "unique": unique,
-            }
             return await self._publish_through(tuple(messages), headers, options)
-        submissions = self._prepare(
-            messages,
-            headers,
-            delay=delay,
-            at=at,
-            priority=priority,
-            expires=expires,
-            unique=unique,
-        )
+        submissions = self._prepare(messages, headers, options)
         answers = await self._sender.send_many(self._definition.queue, submissions)
         return self._jobs(submissions, answers)
 
@@ -301,11 +291,28 @@ class Publisher(Generic[C_co]):
             sender,
         )
 
+    async def _publish_flow(
+        self,
+        messages: tuple[Any, ...],
+        ids: Sequence[str],
+        headers: BaseModel | Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+        attach: Callable[[Sequence[Submission]], None],
+    ) -> list[Job[Any]]:
+        refuse_unique(self._definition.name, self._definition.unique)
+        if self._middleware:
+            return await self._publish_through(messages, headers, options, ids, attach)
+        submissions = self._prepare(messages, headers, options, ids)
+        attach(submissions)
+        return await self._send(submissions)
+
     async def _publish_through(
         self,
         messages: tuple[Any, ...],
         headers: BaseModel | Mapping[str, Any] | None,
-        options: dict[str, Any],
+        options: Mapping[str, Any],
+        ids: Sequence[str | None] | None = None,
+        attach: Callable[[Sequence[Submission]], None] | None = None,
     ) -> list[Job[Any]]:
         """Publish through the middleware, which sees nothing that could not be published."""
         definition = self._definition
@@ -316,6 +323,7 @@ class Publisher(Generic[C_co]):
             queue=definition.queue,
             messages=messages,
             headers=definition.list_headers(headers),
+            id=ids[0] if ids and len(ids) == 1 else None,
             **options,
         )
         prepared: list[Submission] = []
@@ -323,12 +331,10 @@ class Publisher(Generic[C_co]):
         async def publish() -> list[Job[Any]]:
             if not prepared:  # or it is called again, and the ids have to be the same
                 headers = publication.headers or None
-                prepared.extend(self._prepare(messages, headers, **options))
-            if len(prepared) == 1:
-                answers = [await self._sender.send(definition.queue, prepared[0])]
-            else:
-                answers = await self._sender.send_many(definition.queue, prepared)
-            return self._jobs(prepared, answers)
+                prepared.extend(self._prepare(messages, headers, options, ids))
+                if attach is not None:
+                    attach(prepared)
+            return await self._send(prepared)
 
         return await publish_through(self._middleware, publication, publish)
 
@@ -336,30 +342,31 @@ class Publisher(Generic[C_co]):
         self,
         messages: Iterable[Any],
         headers: BaseModel | Mapping[str, Any] | None,
-        *,
-        id: str | None = None,
-        delay: timedelta | None = None,
-        at: datetime | None = None,
-        priority: Priority | None = None,
-        expires: timedelta | datetime | None = None,
-        unique: Unique | None = None,
+        options: Mapping[str, Any],
+        ids: Sequence[str | None] | None = None,
     ) -> list[Submission]:
+        """Return what is sent for messages, each under its own id if there are ``ids``."""
+        all_messages = tuple(messages)
         return [
             prepare(
                 self._definition,
                 message,
-                id=id,
-                delay=delay,
-                at=at,
+                id=job_id,
                 headers=headers,
-                priority=priority,
-                expires=expires,
-                unique=unique,
                 max_message_bytes=self._max_message_bytes,
                 sealing=self._sealing,
+                **options,
             )
-            for message in messages
+            for message, job_id in zip(all_messages, ids or [None] * len(all_messages), strict=True)
         ]
+
+    async def _send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
+        queue = self._definition.queue
+        if len(submissions) == 1:
+            answers = [await self._sender.send(queue, submissions[0])]
+        else:
+            answers = await self._sender.send_many(queue, submissions)
+        return self._jobs(submissions, answers)
 
     def _jobs(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> list[Job[Any]]:
         definition, store = self._definition, self._sender.store

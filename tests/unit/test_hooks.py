@@ -76,6 +76,7 @@ EVENTS: dict[str, Callable[[PoolHooks], None]] = {
     "pool.loop_blocked": lambda hooks: hooks.loop_blocked(BLOCK),
     "pool.loop_freed": lambda hooks: hooks.loop_freed(BLOCK),
     "publish.after_commit_failed": lambda hooks: hooks.after_commit_failed("l", ["a"], REFUSAL),
+    "flow.stuck": lambda hooks: hooks.flow_stuck("queue", "job", "full"),
     "outbox.relayed": lambda hooks: hooks.outbox_relayed(2),
     "outbox.refused": lambda hooks: hooks.outbox_refused("letters", "a", "no such option"),
     "outbox.cannot_relay": lambda hooks: hooks.outbox_failed("the queue is full", 2 * SECOND),
