@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [
     "batches.md",
     "database.md",
+    "flows.md",
     "limits.md",
     "middleware.md",
     "pausing.md",

@@ -21,6 +21,7 @@ from redispatcher_fastapi.pool.contact import Contact
 from redispatcher_fastapi.pool.health import QueueHealth, queue_health
 from redispatcher_fastapi.pool.heartbeat import make_heartbeats
 from redispatcher_fastapi.pool.lanes import Lane, find_run
+from redispatcher_fastapi.pool.leaving import wait_until_ended
 from redispatcher_fastapi.pool.loop_watch import LoopWatch
 from redispatcher_fastapi.pool.passing_on import PassingOn
 from redispatcher_fastapi.pool.running import JobRunner
@@ -226,7 +227,9 @@ class Worker:
                     cancelling = [
                         actors.create_task(claimer.go_on_cancelling()) for claimer in self._claimers
                     ]
-                    await self._wait_until_empty(grace_period.total_seconds(), or_stopped=True)
+                    await wait_until_ended(
+                        self._tasks, grace_period.total_seconds(), or_set=self._stop_now
+                    )
                     await end_tasks(cancelling)
                 await self._cancel_rest()
                 await self._finish_settling(settling)
@@ -365,7 +368,7 @@ class Worker:
         logger.info("Giving back %d job(s) that did not finish in time.", len(runs))
         for _, run in runs:
             run.cancel(StopReason.SHUTDOWN)
-        await self._wait_until_empty(_UNWIND_SECONDS)
+        await wait_until_ended(self._tasks, _UNWIND_SECONDS)
         for lane, run in runs:
             if run.is_ended:
                 continue
@@ -375,22 +378,6 @@ class Worker:
             )
             self._end(lane, run, Released())
             self._heedless += run.task is not None and not run.task.done()
-
-    async def _wait_until_empty(self, seconds: float, *, or_stopped: bool = False) -> None:
-        stopped = self._loop.create_task(self._stop_now.wait())
-        deadline = self._loop.time() + seconds
-        try:
-            while (left := deadline - self._loop.time()) > 0:
-                # One that was cancelled before its first step could not take itself out.
-                self._tasks = {task for task in self._tasks if not task.done()}
-                if not self._tasks:
-                    return
-                if or_stopped and stopped.done():
-                    return
-                watched = {*self._tasks, stopped} if or_stopped else set(self._tasks)
-                await asyncio.wait(watched, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopped.cancel()
 
     async def _finish_settling(self, settling: asyncio.Task[None]) -> None:
         self._settler.close()

@@ -10,6 +10,7 @@ from redispatcher_fastapi.broker.types import Delivery
 from redispatcher_fastapi.clock import to_milliseconds
 from redispatcher_fastapi.consumer import prepare, result_reader
 from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
+from redispatcher_fastapi.flows.passing import Passing
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.job import JobState
 from redispatcher_fastapi.publisher import STATE_KEY
@@ -25,12 +26,13 @@ from redispatcher_fastapi.testing.running import (
 from redispatcher_fastapi.testing.ticking import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from fastapi import FastAPI
     from pydantic import BaseModel
 
+    from redispatcher_fastapi.broker.onward import EndedJob
     from redispatcher_fastapi.broker.types import Outcome
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.dispatcher import Redispatcher
@@ -68,6 +70,7 @@ class Work:
             run_next=self._run_next,
         )
         self._schedule = Schedule(self.client.publications)
+        self._passing = Passing(self.broker, self._config.sealing, stuck=_raise_stuck)
         self._ticker = Ticker(self.broker, clock, definitions, self._config)
         self.runs: list[JobRun] = []
         #: The runs of each report that is being made.
@@ -186,8 +189,10 @@ class Work:
             async with self._runner() as runner:
                 while True:
                     next_tick = await self._ticker.look() if schedules else None
+                    await self._pass_on(definition.queue for definition in self._definitions)
                     while ended := await runner.run_next():
                         self._note(ended)
+                        await self._pass_on({run.queue for run in ended})
                         if len(runs) > limit:
                             raise EndlessRunError(limit, self._report(runs, runner))
                     due = min(filter(None, (runner.next_due_at, next_tick)), default=None)
@@ -233,7 +238,13 @@ class Work:
         async with self._runner() as runner:
             ended = await runner.run_next()
         self._note(ended)
+        await self._pass_on({run.queue for run in ended})
         return bool(ended)
+
+    async def _pass_on(self, queues: Iterable[str]) -> None:
+        """Publish what follows from jobs of these queues that have ended."""
+        for queue in queues:
+            await self._passing.pass_on(queue)
 
     def _note(self, ended: Sequence[JobRun]) -> None:
         for runs in (self.runs, *self._reported):
@@ -264,3 +275,8 @@ class Work:
             if waiting := sum(counts[state] for state in _WAITING):
                 unclaimed[queue] = waiting
         return RunReport(tuple(runs), runner.next_due_at, unclaimed)
+
+
+def _raise_stuck(ended: EndedJob, error: Exception) -> None:
+    """Let a test fail of which a flow could not go on."""
+    raise error

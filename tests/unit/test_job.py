@@ -27,6 +27,14 @@ class WaitingStore:
     async def cancel_job(self, queue: str, job_id: str) -> bool:
         return False
 
+    async def forestall_job(self, queue: str, job_id: str) -> bool:
+        raise NotImplementedError
+
+    async def wait_for_step(
+        self, queue: str, job_id: str, timeout: timedelta | None
+    ) -> bytes | None:
+        raise NotImplementedError
+
     async def wait_for_result(
         self, queue: str, job_id: str, timeout: timedelta | None
     ) -> bytes | None:
