@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import Index, MetaData, Table
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy import Index, MetaData, Table, create_engine
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from redispatcher_fastapi import Outbox
@@ -49,7 +49,7 @@ def test_the_migration_makes_the_table(
 ) -> None:
     made, needed = migrate(monkeypatch), Outbox(sqlite_database.engine()).table
 
-    dialect = postgresql.dialect()
+    dialect = create_engine("postgresql+psycopg://").dialect
     assert str(CreateTable(made).compile(dialect=dialect)) == str(
         CreateTable(needed).compile(dialect=dialect)
     )

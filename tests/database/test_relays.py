@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
 from redispatcher_fastapi import Outbox, QueueFullError
 from redispatcher_fastapi.broker.sending import DirectSender
@@ -104,8 +104,11 @@ async def test_a_relay_that_is_lost_leaves_its_messages_to_others(
 
 async def test_sqlite_is_not_locked_while_redis_is_waited_for(sqlite_database: Database) -> None:
     write(sqlite_database, 1)
+    engine = sqlite_database.async_engine()
+    event.listen(engine.sync_engine, "begin", begin_immediately)
     slow = GatedSender(is_open=False)
-    moving = asyncio.create_task(move(make_mover(sqlite_database, slow)))
+    mover = Mover(Outbox(engine), cast("DirectSender", slow))
+    moving = asyncio.create_task(mover.move(except_queues=()))
     await slow.is_asked.wait()
 
     jobs = write(sqlite_database, 2)
@@ -113,6 +116,11 @@ async def test_sqlite_is_not_locked_while_redis_is_waited_for(sqlite_database: D
     await moving
 
     assert [row.job_id for row in sqlite_database.rows()] == [jobs[0].id]
+
+
+def begin_immediately(connection: Connection) -> None:
+    """Begin as those do who want SQLite to keep others from writing."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 async def test_relays_see_what_is_committed_whatever_the_engine_usually_does(

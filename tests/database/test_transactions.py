@@ -186,6 +186,22 @@ async def test_a_commit_releases_the_savepoints_that_are_open(shop: Publishing) 
     await shop.assert_published(1, 2)
 
 
+async def test_what_a_savepoint_took_with_it_is_written_again(shop: Publishing) -> None:
+    def work(session: Session) -> None:
+        shop.publish(session, 1)
+        outer = session.begin_nested()
+        middle = session.begin_nested()
+        shop.publish(session, 2)
+        session.begin_nested()
+        middle.commit()  # with one inside that is open, as when all of it is committed
+        outer.rollback()
+        session.commit()
+
+    await shop.sessions.run(work)
+
+    await shop.assert_published(1)
+
+
 async def test_a_block_that_raises_publishes_nothing(shop: Publishing) -> None:
     def work(session: Session) -> None:
         with suppress(ValueError), session.begin():
