@@ -18,8 +18,10 @@ PAGES = [
     "limits.md",
     "middleware.md",
     "pausing.md",
+    "priorities.md",
     "queues.md",
     "schedules.md",
+    "uniqueness.md",
 ]
 
 
