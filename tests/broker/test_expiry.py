@@ -51,11 +51,12 @@ async def test_only_the_first_start_counts(engine: Engine) -> None:
     assert (await process.claim_one()).job_id == "a"
 
 
-async def test_a_job_in_line_behind_others_expires(engine: Engine) -> None:
+@pytest.mark.parametrize("partition", ["", "tenant"])
+async def test_a_job_in_line_behind_others_expires(engine: Engine, partition: str) -> None:
     process = await engine.process()
-    await engine.publish("first")
-    await engine.submit("a", expiry=SECOND)
-    await engine.publish("last")
+    await engine.submit("first", partition=partition)
+    await engine.submit("a", expiry=SECOND, partition=partition)
+    await engine.submit("last", partition=partition)
     assert (await process.claim_one()).job_id == "first"
     engine.clock.move(seconds=1)
 

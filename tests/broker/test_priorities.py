@@ -98,22 +98,22 @@ async def test_a_finished_job_leaves_no_priority_behind(engine: Engine) -> None:
     assert await engine.key("levels") is None
 
 
+@pytest.mark.parametrize("partition", ["", "tenant"])
 @pytest.mark.parametrize("before", ["", "high", "low"])
 @pytest.mark.parametrize("after", Priority)
 async def test_a_job_that_waits_can_be_given_another_priority(
-    engine: Engine, before: str, after: Priority
+    engine: Engine, before: str, after: Priority, partition: str
 ) -> None:
     process = await engine.process()
-    await submit(engine, "x", level=before)
-    await submit(engine, "h", level="high")
-    await engine.publish("n")
-    await submit(engine, "l", level="low")
+    await submit(engine, "x", level=before, partition=partition)
+    own = {"h": "high", "n": "normal", "l": "low"}
+    for name, level in own.items():
+        await submit(engine, name, level=level.replace("normal", ""), partition=partition)
 
     assert await prioritise(engine, "x", after)
 
     assert (await engine.record("x")).priority is after
     # Behind the others of its new level, and where it was if it had that already.
-    own = {"h": "high", "n": "normal", "l": "low"}
     order: list[str] = []
     for name, level in own.items():
         pair = ["x", name] if level == (before or "normal") else [name, "x"]
@@ -121,6 +121,7 @@ async def test_a_job_that_waits_can_be_given_another_priority(
     assert await start(process) == order
     assert await start(process) == []
     assert await engine.key("moved") is None
+    assert await engine.key("lines") is None
 
 
 async def test_a_priority_that_is_changed_back_and_forth_leaves_one_place(engine: Engine) -> None:

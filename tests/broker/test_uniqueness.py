@@ -303,20 +303,24 @@ async def test_each_message_puts_a_debounced_job_off(engine: Engine) -> None:
     assert delivery.envelope == b'{"v":1,"body":{"n":2}}'
 
 
-async def test_a_debounced_job_that_was_due_waits_again_and_runs_once(engine: Engine) -> None:
+@pytest.mark.parametrize("partition", ["", "tenant"])
+async def test_a_debounced_job_that_was_due_waits_again_and_runs_once(
+    engine: Engine, partition: str
+) -> None:
     process = await engine.process()
-    await submit(engine, "a", "w:p", delay=10)
-    await engine.publish("other")
+    await submit(engine, "a", "w:p", delay=10, partition=partition)
+    await engine.submit("other", partition=partition)
     engine.clock.move(seconds=10)
     await process.want_nothing()  # lets on what is due
     assert await engine.state("a") is JobState.QUEUED
 
     for _ in range(2):
-        assert await submit(engine, "b", "w:p", delay=10) == ("p", "a")
+        answer = await submit(engine, "b", "w:p", delay=10, partition=partition)
+        assert answer == ("p", "a")
         assert await engine.state("a") is JobState.SCHEDULED
         engine.clock.move(seconds=10)
         await process.want_nothing()
-    await submit(engine, "c", "w:p", delay=10)
+    await submit(engine, "c", "w:p", delay=10, partition=partition)
 
     assert [delivery.job_id for delivery in await process.claim(5)] == ["other"]
     engine.clock.move(seconds=10)

@@ -15,8 +15,10 @@ from redispatcher_fastapi import (
     Inspector,
     Job,
     JobState,
+    OnConflict,
     Redispatcher,
     RedispatcherConfig,
+    Unique,
 )
 from redispatcher_fastapi.broker.scripts import ACK, CLAIM, FAIL, PUBLISH, RELEASE, RENEW, Script
 from tests.reliability.jobs import Failing, Quick, Slow
@@ -66,6 +68,21 @@ async def test_a_publish_whose_reply_was_lost_leaves_exactly_one_job(
     assert await count_queued(publishing.inspector, Quick) == len({job.id for job in jobs}) == 10
     # A new id is new, whatever the answer to the repetition was.
     assert {job.created for job in jobs} == {True}
+
+
+@pytest.mark.parametrize("on_conflict", OnConflict)
+async def test_a_unique_publish_whose_reply_was_lost_meets_its_own_job(
+    proxy: Proxy, publishing: Redispatcher, on_conflict: OnConflict
+) -> None:
+    publisher = publishing.publisher(Quick)
+    unique, later = Unique(on_conflict=on_conflict), timedelta(hours=1)
+    proxy.cut_replies(PUBLISH.digest, times=2)
+
+    first = await publisher.publish(Quick.Message(), delay=later, unique=unique)
+    second = await publisher.publish(Quick.Message(), delay=later, unique=Unique())
+
+    assert proxy.cuts == 2
+    assert (first.created, second.id, second.created) == (True, first.id, False)
 
 
 async def test_a_publish_of_many_whose_reply_was_lost_leaves_exactly_one_job_each(

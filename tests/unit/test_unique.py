@@ -18,6 +18,7 @@ from redispatcher_fastapi import (
     ConsumerDefinitionError,
     InvalidOptionError,
     OnConflict,
+    Ordered,
     RedispatcherConfig,
     Sealing,
     SigningKeys,
@@ -107,6 +108,16 @@ def test_a_field_that_is_not_published_is_refused_with_the_class(
 
     with pytest.raises(InvalidOptionError, match=problem.removeprefix("UNIQUE ")):
         traits_of(order(), unique=unique)
+
+
+def test_a_message_of_another_partition_may_not_take_a_job_over() -> None:
+    latest = Unique(fields=("order_id",), on_conflict=OnConflict.REPLACE)
+    attributes = {"QUEUE": "wrong", "UNIQUE": latest, "LIMITS": [Ordered(key="shop")]}
+
+    with pytest.raises(
+        ConsumerDefinitionError, match=r"Wrong\.UNIQUE has OnConflict\.REPLACE.*'shop'"
+    ):
+        type("Wrong", (Order,), attributes)
 
 
 @pytest.mark.parametrize("value", ["order_id", ("order_id",), OnConflict.KEEP, Unique])
