@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [
     "batches.md",
+    "cancelling.md",
     "database.md",
     "flows.md",
     "limits.md",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.backoff import Retry
 from redispatcher_fastapi.broker.types import Cancelled, Died, Released, Retried, Succeeded
 from redispatcher_fastapi.stopping import StopReason
 
@@ -83,6 +84,8 @@ def _after_cancellation(outcome: Outcome | None) -> Outcome:
             return outcome
         case Died(reason=reason) if reason not in _RAISED:
             return outcome
+        case Retried(error=error) if isinstance(error.exception, Retry):
+            return Cancelled()  # it asked for another attempt: that is no error
         case Retried(error=error) | Died(error=error):
             return Cancelled(error)
         case _:

@@ -18,6 +18,7 @@ from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.errors import RequestOnlyDependencyError
 from redispatcher_fastapi.execution import Execution
 from redispatcher_fastapi.job import JobState
+from redispatcher_fastapi.testing.cancelling import run_batch, run_job
 from redispatcher_fastapi.testing.outcomes import describe_run
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class Runner:
         outcome: Outcome = Released()
         try:
             execution = make_execution(definition, self._injector, self._config, self._middleware)
-            outcome = await execution.run(delivery)
+            outcome = await run_job(self._broker.client, execution, delivery)
         finally:
             verdict = await self._settle(delivery, outcome)
         return self._describe(definition, delivery, outcome, verdict)
@@ -259,7 +260,7 @@ class Runner:
             execution = make_batch_execution(
                 definition, self._injector, self._config, self._middleware
             )
-            await execution.run_batch(deliveries, outcomes)
+            await run_batch(self._broker.client, execution, deliveries, outcomes)
         finally:
             for delivery in deliveries:
                 outcome = outcomes.get(delivery.sequence, Released())

@@ -79,6 +79,7 @@ async def test_a_job_of_a_killed_process_is_cancelled_and_not_run_again(
         assert find_leaks(client) == []
 
 
+@pytest.mark.long
 async def test_a_frozen_process_finds_its_job_cancelled_and_cannot_end_it_otherwise(
     server: RedisServer, oracle: Oracle, pools: Pools, dispatcher: Redispatcher
 ) -> None:

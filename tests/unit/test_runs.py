@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from redispatcher_fastapi import Cancellation, StopReason, StopRequested
+from redispatcher_fastapi import Cancellation, Retry, StopReason, StopRequested
 from redispatcher_fastapi.broker.types import (
     AttemptError,
     Cancelled,
@@ -81,6 +81,7 @@ async def test_the_first_reason_counts_unless_a_called_off_run_was_lost(
         (C, Died("failed", ERROR), Cancelled(ERROR)),
         (C, Died("rejected", ERROR), Cancelled(ERROR)),
         (C, Retried(SECOND, ERROR), Cancelled(ERROR)),
+        (C, Retried(SECOND, AttemptError("Retry", exception=Retry())), Cancelled()),
         (C, Snoozed(SECOND), Cancelled()),
         (C, Limited(SECOND), Cancelled()),
         (C, Released(), Cancelled()),
