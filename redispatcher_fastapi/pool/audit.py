@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from redispatcher_fastapi.errors import BrokerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,7 +39,13 @@ class Audit:
         for lane in lanes:
             if self._surpluses.get(lane.queue, 0) >= _SUSPICIOUS_RENEWALS:
                 del self._surpluses[lane.queue]
-                await self.give_back_strays(lane)
+                try:
+                    await self.give_back_strays(lane)
+                except BrokerError as error:
+                    # The next renewals count anew.
+                    logger.warning(
+                        "Could not look at what is held of queue %s: %s", lane.queue, error
+                    )
 
     async def give_back_strays(self, lane: Lane) -> None:
         """Give back everything Redis sees held here that this process does not hold."""
