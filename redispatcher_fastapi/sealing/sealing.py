@@ -74,6 +74,11 @@ class Sealing:
         """Whether what is written here is encrypted."""
         return self._encrypts
 
+    @property
+    def has_signing_keys(self) -> bool:
+        """Whether a :meth:`digest` tells nothing to those who do not know the keys."""
+        return self._signing is not None
+
     def digest(self, text: bytes) -> str:
         """Return 64 hexadecimal digits that only the same text has.
 

@@ -19,7 +19,9 @@ from redispatcher_fastapi import (
     Overlap,
     RedispatcherConfig,
     Schedule,
+    Sealing,
 )
+from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.schedules import (
     Plan,
     Timing,
@@ -28,6 +30,8 @@ from redispatcher_fastapi.schedules import (
     plan,
 )
 from redispatcher_fastapi.schedules.ticks import job_id_of, tick_of
+from redispatcher_fastapi.scheduling.timetable import Timetable
+from tests.security.keys import both, encrypted, signed
 
 MINUTE = timedelta(minutes=1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -299,3 +303,19 @@ class TestIds:
     )
     def test_other_ids_have_none(self, job_id: str) -> None:
         assert tick_of(job_id) is None
+
+
+@pytest.mark.parametrize(
+    ("sealing", "tells_apart"),
+    [(None, True), (signed(), True), (both(), True), (encrypted(), False)],
+)
+def test_declarations_of_other_messages_are_another_version_unless_they_could_be_guessed(
+    sealing: Sealing | None, tells_apart: bool
+) -> None:
+    def version(kind: str) -> str:
+        schedule = Schedule("nightly", Report.Message(kind=kind), every=MINUTE)
+        definition = definition_of(Report)
+        return Timetable(definition, [schedule], max_message_bytes=1000, sealing=sealing).version
+
+    assert version("daily") == version("daily")
+    assert (version("daily") != version("weekly")) is tells_apart
