@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tests.model.claiming import Taken
-from tests.model.operations import Message
-from tests.model.pair import Pair, Want
+from tests.model.claiming import Taken, Want
+from tests.model.oracle import Oracle
+from tests.model.pair import Pair
+from tests.model.publishing import Message
 from tests.model.strategies import IDS, Ended, Held, end, pick
 
 
 class Actors:
     """Every process and every call is kept, the newest last, so that any can be met again."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, limits: dict[str, str]) -> None:
+        """``limits`` are those that the code of all processes has, by queue."""
         self.pair = pair
+        self.limits = limits
+        self.oracle = Oracle(pair.queues)
         self.holders: list[str] = []
         self.deliveries: list[Held] = []
         self.calls: list[Callable[[], object]] = []
@@ -41,9 +45,12 @@ class Actors:
         self._sequences[holder] = self._requests[holder] = 1
         self.do(partial(self.pair.renew, queues, holder))
 
-    def publish_ids(self, queue: str, ids: str, *, needed: int | None = None) -> None:
-        """Publish one plain message for each letter."""
-        messages = [Message(job_id, b'{"v":1,"body":3}') for job_id in ids]
+    def publish_ids(
+        self, queue: str, ids: str, *, needed: int | None = None, partition: str = ""
+    ) -> None:
+        """Publish one message for each letter."""
+        envelope = b'{"v":1,"body":3}'
+        messages = [Message(job_id, envelope, partition=partition) for job_id in ids]
         self.do(partial(self.pair.publish, queue, messages, needed))
 
     def next_sequence(self, holder: str, count: int, back: int = 0) -> int:
@@ -55,7 +62,7 @@ class Actors:
     def want(self, queue: str, count: int, *, suspects: int) -> Want:
         """Return what the newest process asks for next."""
         first = self.next_sequence(self.newest, count)
-        return Want(queue, self.newest, count, suspects, first)
+        return Want(queue, self.newest, count, suspects, first, self.limits[queue])
 
     def claim(self, wants: Sequence[Want]) -> list[Held]:
         call = partial(self.pair.claim, wants)
@@ -65,16 +72,20 @@ class Actors:
             for want, claim in zip(wants, call(), strict=True)
             for taken in claim.taken
         ]
+        for want in wants:
+            self.oracle.judge(want.queue, want.limits, claimed)
         self.deliveries += claimed
         return claimed
 
     def claim_solo(self, queue: str, holder: str, sequence: int, *, is_empty: bool) -> list[Held]:
+        limits = self.limits[queue]
         call = partial(
-            self.pair.claim_solo, queue, holder, sequence, is_empty=is_empty, turn=200_000
+            self.pair.claim_solo, queue, holder, sequence, limits, is_empty=is_empty, turn=200_000
         )
         self.claims.append(call)
         taken = call()
         claimed = [Held(queue, holder, taken)] if isinstance(taken, Taken) else []
+        self.oracle.judge(queue, limits, claimed)
         self.deliveries += claimed
         return claimed
 

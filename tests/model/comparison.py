@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from redispatcher_fastapi.broker.scripts import Argument, BlockingClient, Script
 from redispatcher_fastapi.keys import queue_prefix
+from tests.model.invariants import find_broken
 from tests.model.jobs import Limits
-from tests.model.projection import find_differences, find_misplaced, project
+from tests.model.projection import find_differences, project
 from tests.model.queue import Clock, Queue
 from tests.model.store import Raw, decode_queue, read_raw, written
 
@@ -94,6 +95,6 @@ class Comparison:
             found = decode_queue(self._raw, queue_prefix(queue.name))
             differences = find_differences(project(queue), found)
             assert not differences, f"after {name}: " + "; ".join(differences)
-            misplaced = find_misplaced(queue, found)
-            assert not misplaced, f"after {name}: " + "; ".join(misplaced)
+            broken = find_broken(queue, found)
+            assert not broken, f"after {name}: " + "; ".join(broken)
         self.agrees = True

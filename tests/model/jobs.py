@@ -42,9 +42,20 @@ class Ending:
     has_result: bool = False
 
 
+class Lock(NamedTuple):
+    """What makes a job the only one: until it starts (``w``), is done (``d``), or for a time."""
+
+    scope: str
+    key: str
+
+
 @dataclass
 class Job:
-    """One job with a record; ``due`` counts only while it waits for a time."""
+    """One job with a record; ``due`` counts only while it waits for a time.
+
+    ``level``, ``partition`` and ``follows`` stay with a dead job, which may be redriven; the rest
+    of what a message asks for is over when its job is finished.
+    """
 
     id: str
     published: int
@@ -54,14 +65,26 @@ class Job:
     due: int = 0
     faults: Faults | None = None
     ending: Ending | None = None
+    level: str = "normal"
+    partition: str | None = None
+    #: By when it must have started.
+    expires: int | None = None
+    lock: Lock | None = None
+    #: Whether it occupies a slot of its partition, and with which mark: ``o`` keeps the order.
+    slot: str | None = None
+    #: What is to be done when it ends.
+    follows: str | None = None
+
+    @property
+    def losses(self) -> int:
+        return self.faults.losses if self.faults else 0
 
     @property
     def lane(self) -> str:
-        """The list in which it waits when it can run."""
-        losses = self.faults.losses if self.faults else 0
-        if losses == 0:
+        """The list in which it waits when it can run, apart from levels and partitions."""
+        if self.losses == 0:
             return "ready"
-        return "suspects" if losses < 3 else "solo"
+        return "suspects" if self.losses < 3 else "solo"
 
 
 class Delivery(NamedTuple):
@@ -74,6 +97,18 @@ class Delivery(NamedTuple):
     @property
     def token(self) -> str:
         return f"{self.sequence},{self.started:013d}{'*' if self.is_alone else ''}"
+
+
+@dataclass
+class Control:
+    """What operators, and jobs that met a limit elsewhere, have set for a whole queue."""
+
+    #: Since when it is paused, until when if that is known, and why.
+    pause: tuple[int, int | None, str] | None = None
+    #: Limits that hold in place of those of the code.
+    limits: str | None = None
+    #: Until when nothing starts.
+    rest: int | None = None
 
 
 @dataclass

@@ -61,8 +61,11 @@ def keep_up(queue: Queue) -> Upkeep:
     has_more |= _forget_dead(queue, queue.now, excess)
     has_more |= _forget_ids(queue, queue.now, IDS_AT_ONCE)
     has_more |= _forget_ids(queue, None, len(queue.remembered) - limits.queue_length)
+    has_more |= _expire(queue)
+    has_more |= _end_windows(queue)
     ends = [max(0, end - queue.now) for end in queue.leases.values()]
-    return Upkeep(min(ends, default=-1), taken_back, has_more, queue.grace, queue.now)
+    next_end = min(ends, default=-1)
+    return Upkeep(next_end, taken_back, has_more, queue.grace, queue.now, bool(queue.onward))
 
 
 def _take_back(queue: Queue, holder: str) -> list[tuple[str, int, str]]:
@@ -79,15 +82,19 @@ def _take_back(queue: Queue, holder: str) -> list[tuple[str, int, str]]:
             queue.end_cancelled(job, delivery.started, faults.errors, faults.losses)
         elif is_over:
             queue.bury(job, delivery.started, faults.errors, faults.losses, "worker_lost")
+        elif job.partition:
+            queue.free_slot(job)
+            queue.queue_up(job, is_first=True)
         else:
             job.state = JobState.QUEUED
-            queue.lanes[place].append(job_id)
+            queue.lane(place).append(job_id)
         report.append((job_id, faults.losses, place))
     calls = queue.calls_of(holder)
     calls.is_given_up = True
     calls.ttl = max(20 * queue.limits.lease, CALLS_TTL)
     if report:
         queue.stats["lost"] += len(report)
+        queue.is_held_back = False
         queue.wake()
     return report
 
@@ -111,3 +118,21 @@ def _forget_ids(queue: Queue, latest: int | None, count: int) -> bool:
     for job_id in due[:budget]:
         del queue.remembered[job_id]
     return budget > 0 and len(due[:budget]) == IDS_AT_ONCE
+
+
+def _expire(queue: Queue) -> bool:
+    """End jobs that have not started in time."""
+    waiting = [job for job in queue.jobs.values() if job.expires is not None]
+    over = [job for job in waiting if job.expires is not None and job.expires <= queue.now]
+    for job in sorted(over, key=lambda job: (job.expires, job.id))[:FORGOTTEN_AT_ONCE]:
+        queue.take_out(job)
+        queue.expire(job)
+    return len(over) >= FORGOTTEN_AT_ONCE
+
+
+def _end_windows(queue: Queue) -> bool:
+    """Let go of locks for a time that is over."""
+    over = [key for key, until in queue.windows.items() if until <= queue.now]
+    for key in sorted(over, key=lambda key: (queue.windows[key], key))[:IDS_AT_ONCE]:
+        del queue.windows[key], queue.uniques[key]
+    return len(over) >= IDS_AT_ONCE

@@ -8,10 +8,10 @@ from typing import Any
 from redispatcher_fastapi.broker import scripts
 from redispatcher_fastapi.broker.records import parse_record
 from redispatcher_fastapi.clock import from_milliseconds
-from redispatcher_fastapi.job import JobRecord, JobState
+from redispatcher_fastapi.job import JobRecord, JobState, Priority
 from redispatcher_fastapi.keys import queue_prefix
 from tests.model import operations
-from tests.model.comparison import Comparison
+from tests.model.controls import Controls
 from tests.model.jobs import Faults, Job
 from tests.model.queue import Queue
 
@@ -19,7 +19,7 @@ from tests.model.queue import Queue
 _POKES = frozenset({"poke"})
 
 
-class Looking(Comparison):
+class Looking(Controls):
     """One call per method, see :class:`Comparison`."""
 
     def cancel(self, queue: str, job_id: str) -> int:
@@ -129,6 +129,15 @@ class Looking(Comparison):
             case "poke":
                 gone = [f"poke:{name}" for name in model.pokes]
                 model.pokes = {}
+            case "held_back":
+                gone = [kind] if model.is_held_back else []
+                model.is_held_back = False
+            case "starts":
+                gone = [f"starts:{key}" if key else kind for key in model.starts]
+                model.starts = {}
+            case "joins":
+                gone = [f"joins:{group}" for group in model.joins]
+                model.joins = {}
             case "turn":
                 gone = [kind] if model.turn else []
                 model.turn = None
@@ -172,6 +181,9 @@ def _shown(record: JobRecord, faults: bytes) -> tuple[object, ...]:
         len(record.history),
         faults.decode(),
         record.is_cancelling,
+        record.priority,
+        record.partition,
+        record.expires_at,
     )
 
 
@@ -195,6 +207,9 @@ def _expect_shown(queue: Queue, job_id: str) -> tuple[object, ...] | None:
         len(history),
         faults,
         job_id in queue.cancelling,
+        Priority(job.level),
+        job.partition,
+        None if job.expires is None else from_milliseconds(job.expires),
     )
 
 

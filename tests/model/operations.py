@@ -1,12 +1,10 @@
-"""Publishing in the model, and what operators and onlookers do."""
+"""What operators and onlookers do in the model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 from redispatcher_fastapi.job import JobState
-from tests.model.jobs import Faults, Job
+from tests.model.jobs import Faults
+from tests.model.lines import LEVELS, line, ready
 from tests.model.queue import Queue
 
 COUNTED = (
@@ -21,57 +19,6 @@ COUNTED = (
 POKE_TTL = 10_000
 
 
-class Message(NamedTuple):
-    """One message to publish; ``due`` is '', ``d<ms>`` or ``a<ms>``."""
-
-    id: str
-    envelope: bytes
-    due: str = ""
-    is_chosen: bool = False
-
-
-def publish(queue: Queue, messages: Sequence[Message], needed: int | None) -> str:
-    room = queue.limits.queue_length - queue.waiting()
-    if needed is not None:
-        needed -= sum(message.id in queue.jobs for message in messages)
-        if needed > room:
-            return "f" * len(messages)
-    answers: list[str] = []
-    for message in messages:
-        is_remembered = message.is_chosen and queue.remembered.get(message.id, 0) > queue.now
-        if message.id in queue.jobs or is_remembered:
-            answers.append("0")
-        elif room <= 0:
-            answers.append("f")
-        else:
-            answers.append("1")
-            room -= 1
-            _put(queue, message)
-    return "".join(answers)
-
-
-def _put(queue: Queue, message: Message) -> None:
-    job = Job(message.id, queue.now, message.envelope, message.is_chosen)
-    if message.is_chosen:
-        queue.results.pop(job.id, None)
-        queue.histories.pop(job.id, None)
-    if job.id in queue.ghosts:
-        queue.ghosts.discard(job.id)
-        for lane in queue.lanes.values():
-            if job.id in lane:
-                lane.remove(job.id)
-    due = int(message.due[1:]) if message.due else 0
-    if message.due.startswith("d"):
-        due += queue.now
-    if due > queue.now:
-        queue.put_off(job, JobState.SCHEDULED, due)
-    else:
-        queue.lanes["ready"].append(job.id)
-        queue.wake()
-    queue.jobs[job.id] = job
-    queue.stats["published"] += 1
-
-
 def cancel(queue: Queue, job_id: str) -> int:
     job = queue.jobs.get(job_id)
     if job is None:
@@ -83,8 +30,7 @@ def cancel(queue: Queue, job_id: str) -> int:
         pushed, _ = queue.pokes.get(holder, ([], 0))
         queue.pokes[holder] = ([*pushed, job_id], POKE_TTL)
         return 2
-    if job.state is JobState.QUEUED:
-        queue.ghosts.add(job_id)
+    queue.take_out(job)
     faults = job.faults or Faults()
     queue.end_cancelled(job, queue.now, faults.errors, faults.losses)
     return 1
@@ -96,10 +42,10 @@ def redrive(queue: Queue, job_id: str) -> int:
         return -1
     if job.state is not JobState.DEAD:
         return 0
-    job.state, job.ending, job.faults = JobState.QUEUED, None, Faults()
+    job.ending, job.faults = None, Faults()
     if job_id in queue.histories:
         queue.histories[job_id].ttl = None
-    queue.lanes["ready"].append(job_id)
+    queue.queue_up(job)
     queue.stats["redriven"] += 1
     queue.wake()
     return 1
@@ -113,14 +59,15 @@ def delete(queue: Queue, job_id: str) -> int:
         return 0
     if job.state in queue.finished:
         queue.finished[job.state].remove(job_id)
-    if job.state is JobState.QUEUED:
-        queue.ghosts.add(job_id)
+    queue.take_out(job)
+    if not job.state.is_finished:
+        queue.pass_on(job, "C", "deleted")
+    queue.let_go(job, is_undone=True)
     del queue.jobs[job_id]
     queue.remembered.pop(job_id, None)
     queue.histories.pop(job_id, None)
     queue.results.pop(job_id, None)
     queue.stats["deleted"] += 1
-    queue.announce(job_id)
     return 1
 
 
@@ -132,7 +79,7 @@ def counts(queue: Queue) -> list[int]:
 def list_ids(queue: Queue, state: JobState, skip: int, count: int) -> list[str]:
     match state:
         case JobState.QUEUED:
-            ids = [*queue.lanes["suspects"], *queue.lanes["ready"], *queue.lanes["solo"]]
+            return _list_queued(queue, skip, count)
         case JobState.RUNNING:
             by_lease = sorted(queue.held, key=lambda holder: (queue.leases[holder], holder))
             ids = [job_id for holder in by_lease for job_id in queue.held[holder]]
@@ -143,6 +90,29 @@ def list_ids(queue: Queue, state: JobState, skip: int, count: int) -> list[str]:
         case _:
             ids = queue.ids_in(state)
     return ids[skip : skip + count]
+
+
+def _list_queued(queue: Queue, skip: int, count: int) -> list[str]:
+    """List those that were lost, then level after level, with the longest line first, then solo."""
+    names = [("suspects", "")]
+    for level in LEVELS:
+        names.append((ready(level), level))
+        names += [(line(level, key), level) for key in queue.by_waiting()]
+    names.append(("solo", ""))
+    ids: list[str] = []
+    passed: set[str] = set()
+    for name, level in names:
+        entries = queue.lane(name)
+        for job_id in entries[skip:]:
+            entry = f"{level}:{job_id}"
+            if len(ids) == count:
+                break
+            if entry in queue.moved and entry not in passed:
+                passed.add(entry)
+            else:
+                ids.append(job_id)
+        skip = max(0, skip - len(entries))
+    return ids
 
 
 def watch(queue: Queue, job_id: str) -> list[str | bytes]:

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from redispatcher_fastapi.broker import scripts
 from redispatcher_fastapi.broker.records import parse_faults, split_live_record
 from redispatcher_fastapi.broker.scripts import Argument
-from tests.model import claiming, leasing, operations, settling
-from tests.model.claiming import Budget, Claim, Taken
+from tests.model import claiming, leasing, publishing, settling
+from tests.model.claiming import Claim, Taken, Want
 from tests.model.jobs import Delivery, Faults
 from tests.model.leasing import Upkeep
 from tests.model.looking import Looking
-from tests.model.operations import Message
+from tests.model.publishing import Message, Published
+from tests.model.serving import Budget
 from tests.model.settling import Settled
-
-
-class Want(NamedTuple):
-    """What a process asks of one queue."""
-
-    queue: str
-    holder: str
-    jobs: int
-    suspects: int
-    first: int
-    limits: str = ""
 
 
 class Pair(Looking):
     """One call per method; each raises ``AssertionError`` where the engine is not as the model."""
 
-    def publish(self, queue: str, messages: Sequence[Message], needed: int | None) -> str:
-        is_plain = not any(message.due or message.is_chosen for message in messages)
+    def publish(self, queue: str, messages: Sequence[Message], needed: int | None) -> Published:
+        each = 2 if not any(one.due or one.is_chosen for one in messages) else 4
+        each = 10 if any(one.has_traits for one in messages) else each
         arguments: list[Argument] = [self.limits.queue_length, "" if needed is None else needed]
-        arguments.append(2 if is_plain else 4)
-        for message in messages:
-            arguments += (message.id, message.envelope)
-            if not is_plain:
-                arguments += (message.due, "1" if message.is_chosen else "")
+        arguments.append(each)
+        for one in messages:
+            values = (one.id, one.envelope, one.due, "1" if one.is_chosen else "", *one[4:])
+            arguments += values[:each]
+        model = self.queues[queue]
+        # Whoever finds a lock whose job has expired ends that job, also where there is no room.
+        is_over = any(job.expires and job.expires <= model.now for job in model.jobs.values())
         return self.call(
             scripts.PUBLISH,
             [queue],
             arguments,
-            lambda: operations.publish(self.queues[queue], messages, needed),
-            bytes.decode,
-            is_refused=lambda answer: "1" not in answer,
+            lambda: publishing.publish(model, messages, needed),
+            _read_published,
+            is_refused=lambda answer: set(answer.letters) <= set("0fux") and not is_over,
             is_repeated=lambda _: None,
         )
 
@@ -54,10 +47,7 @@ class Pair(Looking):
 
         def expect() -> list[Claim]:
             budget = Budget()
-            return [
-                claiming.claim(self.queues[queue], holder, wanted, suspects, first, budget)
-                for queue, holder, wanted, suspects, first, _ in wants
-            ]
+            return [claiming.claim(self.queues[want.queue], want, budget) for want in wants]
 
         return self.call(
             scripts.CLAIM,
@@ -74,15 +64,15 @@ class Pair(Looking):
         )
 
     def claim_solo(
-        self, queue: str, holder: str, sequence: int, *, is_empty: bool, turn: int
+        self, queue: str, holder: str, sequence: int, limits: str, *, is_empty: bool, turn: int
     ) -> Taken | bool:
         has_lease = holder in self.queues[queue].leases
         return self.call(
             scripts.CLAIM_SOLO,
             [queue],
-            [holder, sequence, "1" if is_empty else "", turn, ""],
+            [holder, sequence, "1" if is_empty else "", turn, limits],
             lambda: claiming.claim_solo(
-                self.queues[queue], holder, sequence, is_empty=is_empty, turn=turn
+                self.queues[queue], holder, sequence, limits, is_empty=is_empty, turn=turn
             ),
             _read_solo,
             is_refused=lambda _: not has_lease,
@@ -107,7 +97,7 @@ class Pair(Looking):
                 self.queues[queue], holder, str(request), settled, result_ttl
             ),
             bytes.decode,
-            is_refused=lambda answer: "1" not in answer,
+            is_refused=lambda answer: not set(answer) & set("1n"),
             besides=frozenset({f"calls:{holder}"}),
         )
 
@@ -122,7 +112,7 @@ class Pair(Looking):
             arguments,
             lambda: settling.fail(self.queues[queue], holder, str(request), settled),
             bytes.decode,
-            is_refused=lambda answer: not set(answer) & {"1", "c"},
+            is_refused=lambda answer: not set(answer) & set("1cn"),
             besides=frozenset({f"calls:{holder}"}),
         )
 
@@ -136,7 +126,7 @@ class Pair(Looking):
             arguments,
             lambda: settling.release(self.queues[queue], holder, str(request), settled),
             bytes.decode,
-            is_refused=lambda answer: not set(answer) & {"1", "c"},
+            is_refused=lambda answer: not set(answer) & set("1cn"),
             besides=frozenset({f"calls:{holder}"}),
         )
 
@@ -182,15 +172,20 @@ class Pair(Looking):
         )
 
 
+def _read_published(reply: Any) -> Published:
+    letters, *others = reply if isinstance(reply, list) else [reply]
+    return Published(letters.decode(), [other.decode() for other in others])
+
+
 def _read_claim(reply: Any, first: int) -> Claim:
-    status, wait, solo, jobs, faults, started, cancelled, _ = reply
+    status, wait, solo, jobs, faults, started, cancelled, is_paused = reply
     taken: list[Taken] = []
     for place in range(len(jobs) // 2):
         job_id, record = jobs[2 * place : 2 * place + 2]
         delivery = Delivery(first + place, int(started))
         taken.append(_read_taken(job_id, record, faults[place] if faults else b"", delivery))
     ids = frozenset(job_id.decode() for job_id in cancelled)
-    return Claim(bool(status), int(wait), int(solo), taken, ids)
+    return Claim(bool(status), int(wait), int(solo), taken, ids, bool(is_paused))
 
 
 def _read_solo(reply: Any) -> Taken | bool:

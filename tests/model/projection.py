@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from redispatcher_fastapi.job import JobState
-from tests.model.jobs import Calls, Job
+from tests.model.jobs import Calls, Control, Job
 from tests.model.queue import Queue
 from tests.model.store import Dump, Entry, Record
 
 WATCHED_TTL = 60_000
 GRACE_TTL = 3_600_000
+HELD_BACK_TTL = 60_000
 _LETTERS = {JobState.SUCCEEDED: "S", JobState.CANCELLED: "C", JobState.DEAD: "D"}
 #: Tests take less of real time than this; times to live are compared as closely.
 _TOLERANCE = 30_000
@@ -36,6 +37,17 @@ def project(queue: Queue) -> Dump:
         "watched": Entry(queue.watched, WATCHED_TTL),
         "wake": Entry(["1"] if queue.has_token else []),
         "grace": Entry(queue.grace.encode(), GRACE_TTL),
+        "held_back": Entry(b"1" if queue.is_held_back else b"", HELD_BACK_TTL),
+        "moved": Entry(queue.moved),
+        "lines": Entry({key: queue.waiting_in(key) for key in queue.by_waiting()}),
+        "ring": Entry(queue.ring),
+        "resting": Entry(queue.resting),
+        "used": Entry({key: str(count) for key, count in queue.used().items()}),
+        "control": Entry(_control(queue.control)),
+        "uniques": Entry(queue.uniques),
+        "windows": Entry(queue.windows),
+        "onward": Entry(queue.onward),
+        **_traits(queue),
         "stats": Entry({name: str(count) for name, count in queue.stats.items() if count}),
     }
     for holder, held in queue.held.items():
@@ -48,6 +60,10 @@ def project(queue: Queue) -> Dump:
         dump[f"result:{job_id}"] = Entry(result, ttl)
     for name, (pushed, ttl) in queue.pokes.items():
         dump[f"poke:{name}"] = Entry(pushed, ttl)
+    for partition, (starts, ttl) in queue.starts.items():
+        dump[f"starts:{partition}" if partition else "starts"] = Entry(starts, ttl)
+    for group, (members, ttl) in queue.joins.items():
+        dump[f"joins:{group}"] = Entry(members, ttl)
     if queue.turn is not None:
         holder, sequence, ttl = queue.turn
         dump["turn"] = Entry(f"{holder},{sequence}".encode(), ttl)
@@ -63,25 +79,37 @@ def find_differences(expected: Dump, found: Dump) -> list[str]:
     ]
 
 
-def find_misplaced(queue: Queue, found: Dump) -> list[str]:
-    """Return the jobs that are not in exactly the one place of their state (I0)."""
-    places: dict[str, list[str]] = {job_id: [] for job_id in queue.jobs}
-    for key, entry in found.items():
-        name = key.partition(":")[0]
-        if name in {"ready", "suspects", "solo", "held", *JobState}:
-            for job_id in entry.content:
-                is_ghost = name in queue.lanes and job_id in queue.ghosts
-                if not is_ghost:
-                    places.setdefault(job_id, []).append(key)
-    return [f"{job_id} is in {where}" for job_id, where in places.items() if len(where) != 1]
-
-
 def _agree(expected: Entry | None, found: Entry | None) -> bool:
     if expected is None or found is None or expected.content != found.content:
         return False
     if expected.ttl is None or found.ttl is None:
         return expected.ttl is found.ttl
     return expected.ttl - _TOLERANCE < found.ttl <= expected.ttl
+
+
+def _traits(queue: Queue) -> dict[str, Entry]:
+    """Return what jobs asked for that are not finished, or that are dead and may be redriven."""
+    jobs = [job for job in queue.jobs.values() if job.ending is None or job.state is JobState.DEAD]
+    return {
+        "levels": Entry({job.id: job.level for job in jobs if job.level != "normal"}),
+        "partitions": Entry({job.id: job.partition for job in jobs if job.partition}),
+        "slots": Entry({job.id: f"{job.slot}{job.partition}" for job in jobs if job.slot}),
+        "expiries": Entry({job.id: job.expires for job in jobs if job.expires is not None}),
+        "locks": Entry({job.id: f"{job.lock.scope}{job.lock.key}" for job in jobs if job.lock}),
+        "flows": Entry({job.id: job.follows for job in jobs if job.follows is not None}),
+    }
+
+
+def _control(control: Control) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    if control.pause is not None:
+        since, until, reason = control.pause
+        fields["paused"] = f"{since},{'' if until is None else until},{reason}"
+    if control.limits is not None:
+        fields["limits"] = control.limits
+    if control.rest is not None:
+        fields["rest"] = str(control.rest)
+    return fields
 
 
 def _dues(queue: Queue, state: JobState) -> dict[str, int]:

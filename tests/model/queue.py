@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from redispatcher_fastapi.job import JobState
-from tests.model.jobs import Calls, Delivery, Ending, Faults, History, Job, Limits
+from tests.model.jobs import Calls, Control, Delivery, Ending, History, Job, Limits
+from tests.model.lines import Lines
 
 KEPT_ATTEMPTS = 20
 CALLS_TTL = 600_000
-LANES = ("ready", "suspects", "solo")
 
 
 @dataclass
@@ -20,21 +19,18 @@ class Clock:
     now: int
 
 
-class Queue:
+class Queue(Lines):
     """Everything the engine knows of one queue.
 
     A job waits or is finished by its ``state``; only where order matters there is a list besides:
-    the lanes of those that can run, and the order in which jobs finished.
+    those of the jobs that can run, and the order in which jobs finished.
     """
 
     def __init__(self, name: str, limits: Limits, clock: Clock) -> None:
+        super().__init__()
         self.name = name
         self.limits = limits
         self.clock = clock
-        self.jobs: dict[str, Job] = {}
-        self.lanes: dict[str, list[str]] = {lane: [] for lane in LANES}
-        #: Ids whose place in a lane is still there, though the job no longer waits in it.
-        self.ghosts: set[str] = set()
         self.finished: dict[JobState, list[str]] = {
             JobState.SUCCEEDED: [],
             JobState.CANCELLED: [],
@@ -50,12 +46,22 @@ class Queue:
         self.cancelling: set[str] = set()
         self.watched: set[str] = set()
         self.announced: list[str] = []
-        self.has_token = False
         #: What was pushed for a process that waits, and the milliseconds it has to take it.
         self.pokes: dict[str, tuple[list[str], int]] = {}
         self.turn: tuple[str, int, int] | None = None
         self.grace = ""
-        self.stats: Counter[str] = Counter()
+        self.control = Control()
+        #: By partition, "" for the whole queue: ``<id>,<time>`` of each start, and how long the
+        #: last rule wants them to be known.
+        self.starts: dict[str, tuple[dict[str, int], int]] = {}
+        #: Whether a limit keeps jobs back until another one ends.
+        self.is_held_back = False
+        #: Key of a lock -> the job that has it, and until when it lasts, if that is for a time.
+        self.uniques: dict[str, str] = {}
+        self.windows: dict[str, int] = {}
+        #: Ends of jobs that are to be passed on.
+        self.onward: dict[str, str] = {}
+        self.joins: dict[str, tuple[dict[str, str], int]] = {}
 
     @property
     def now(self) -> int:
@@ -74,8 +80,8 @@ class Queue:
     def holder_of(self, job_id: str) -> str | None:
         return next((holder for holder, held in self.held.items() if job_id in held), None)
 
-    def wake(self) -> None:
-        self.has_token = True
+    def running(self) -> int:
+        return sum(len(held) for held in self.held.values())
 
     def announce(self, job_id: str) -> None:
         if job_id in self.watched:
@@ -106,36 +112,82 @@ class Queue:
             self.histories[job_id].ttl = ttl
 
     def bury(self, job: Job, started: int, attempts: int, losses: int, reason: str) -> None:
-        """Let a job be dead, with its body and its history."""
+        """Let a job be dead, with its body and its history, and with what follows it."""
         job.state = JobState.DEAD
         wait = started - job.published
         job.ending = Ending(self.now, self.now - started, wait, attempts, losses, reason)
         self.let_history_expire(job.id, self.limits.dead_age)
-        self._let_go(job)
+        self.let_go(job)
+        self.pass_on(job, "D", reason)
         self.stats["died"] += 1
 
-    def end_cancelled(self, job: Job, started: int, attempts: int, losses: int) -> None:
-        """End a job that somebody cancelled."""
+    def end_cancelled(
+        self, job: Job, started: int, attempts: int, losses: int, reason: str | None = None
+    ) -> None:
+        """End a job that somebody cancelled or, if that is the reason, that has expired."""
         job.state = JobState.CANCELLED
-        job.ending = Ending(self.now, self.now - started, started - job.published, attempts, losses)
+        wait = started - job.published
+        job.ending = Ending(self.now, self.now - started, wait, attempts, losses, reason)
         self.finished[JobState.CANCELLED].append(job.id)
         self.let_history_expire(job.id, self.limits.finished_age)
-        self._let_go(job)
-        self.stats["cancelled"] += 1
+        self.let_go(job, is_undone=True)
+        self.pass_on(job, "C", reason or "")
+        self.stats[reason or "cancelled"] += 1
 
-    def succeed(self, job: Job, ending: Ending) -> None:
+    def expire(self, job: Job) -> None:
+        """End a job that has not started in time."""
+        self.end_cancelled(job, self.now, 0, 0, "expired")
+
+    def succeed(self, job: Job, ending: Ending, result: str) -> None:
         if job.faults:
             self.let_history_expire(job.id, self.limits.finished_age)
         job.state, job.ending = JobState.SUCCEEDED, ending
         self.finished[JobState.SUCCEEDED].append(job.id)
-        self._let_go(job)
+        self.let_go(job)
+        self.pass_on(job, "S", result)
         self.stats["succeeded"] += 1
 
-    def _let_go(self, job: Job) -> None:
-        """Let go of what only a job has that is not finished."""
-        job.faults = None
+    def let_go(self, job: Job, *, is_undone: bool = False) -> None:
+        """Let go of what only a job has that is not finished.
+
+        A lock for a time stays after its job, unless that is ``is_undone``.
+        """
+        if (partition := self.free_slot(job)) and self.offer(partition):
+            self.wake()
+        self.unlock(job, is_undone=is_undone)
+        if job.state is not JobState.DEAD:
+            job.level, job.partition = "normal", None
+        job.expires = job.faults = None
         self.cancelling.discard(job.id)
         self.announce(job.id)
+
+    def unlock(self, job: Job, *, is_undone: bool = False) -> None:
+        if job.lock is None:
+            return
+        scope, key = job.lock
+        job.lock = None
+        if (scope != "t" or is_undone) and self.uniques.get(key) == job.id:
+            del self.uniques[key]
+            self.windows.pop(key, None)
+
+    def pass_on(self, job: Job, letter: str, details: str) -> None:
+        """Note how a job ended, for any pool to do what follows.
+
+        What begins with ``+`` follows a success only. It stays with a dead job.
+        """
+        follows = job.follows
+        if follows is None:
+            return
+        if letter != "D":
+            job.follows = None
+        if letter == "S" or not follows.startswith("+"):
+            self.onward[job.id] = f"{letter}{follows}\n{details}"
+
+    def let_others_on(self) -> None:
+        """Wake a pool after a job ended, if a limit kept one from taking more."""
+        if self.is_held_back:
+            self.is_held_back = False
+            self.wake()
 
     def end_turn(self, holder: str) -> None:
         if self.turn and self.turn[0] == holder:
@@ -192,12 +244,6 @@ class Queue:
         calls = self.calls.get(holder, Calls())
         last, text = calls.answers.get(operation, ("", ""))
         return text if last == request and text else None
-
-    def charge(self, job: Job, *, errors: int = 0, losses: int = 0, solo_losses: int = 0) -> Faults:
-        """Count what went wrong with a job; return the sums."""
-        had = job.faults or Faults()
-        job.faults = Faults(had.errors + errors, had.losses + losses, had.solo_losses + solo_losses)
-        return job.faults
 
 
 def _moment(job: Job) -> int:

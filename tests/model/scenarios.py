@@ -7,8 +7,8 @@ from functools import partial
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.model.operations import Message
-from tests.model.pair import Want
+from tests.model.claiming import Want
+from tests.model.publishing import Message
 from tests.model.single_calls import SingleCalls
 from tests.model.strategies import (
     IDS,

@@ -35,6 +35,16 @@ def _verdict(queue: Queue, holder: str, job_id: str, token: str) -> str:
     return "s" if job_id in queue.jobs else "g"
 
 
+def _with_followers(
+    queue: Queue, settled: Sequence[Settled], verdicts: list[str], done: str
+) -> list[str]:
+    """Tell whoever ended a job that something follows it."""
+    return [
+        "n" if verdict == done and queue.jobs[one.id].follows is not None else verdict
+        for one, verdict in zip(settled, verdicts, strict=True)
+    ]
+
+
 def acknowledge(
     queue: Queue, holder: str, request: str, settled: Sequence[Settled], result_ttl: int
 ) -> str:
@@ -44,8 +54,11 @@ def acknowledge(
     verdicts = [_verdict(queue, holder, one.id, one.token) for one in settled]
     owned = [one for one, verdict in zip(settled, verdicts, strict=True) if verdict == "1"]
     queue.stats["stale"] += len(settled) - len(owned)
+    verdicts = _with_followers(queue, settled, verdicts, "1")
     for one in owned:
         _succeed(queue, holder, one, result_ttl)
+    if owned:
+        queue.let_others_on()
     if owned and len(queue.finished[JobState.SUCCEEDED]) > queue.limits.finished_count:
         queue.trim(JobState.SUCCEEDED, 2 * len(owned) + 8)
     return queue.answer(holder, "ack", request, "".join(verdicts))
@@ -59,7 +72,7 @@ def _succeed(queue: Queue, holder: str, one: Settled, result_ttl: int) -> None:
     if one.result is not None:
         queue.results[job.id] = (one.result, result_ttl)
         ending.has_result = True
-    queue.succeed(job, ending)
+    queue.succeed(job, ending, (one.result or b"").decode())
 
 
 def fail(queue: Queue, holder: str, request: str, settled: Sequence[Settled]) -> str:
@@ -72,6 +85,8 @@ def fail(queue: Queue, holder: str, request: str, settled: Sequence[Settled]) ->
             verdicts[at] = _fail(queue, holder, one)
         else:
             queue.stats["stale"] += 1
+    if set(verdicts) & set("1cn"):
+        queue.let_others_on()
     return queue.answer(holder, "fail", request, "".join(verdicts))
 
 
@@ -79,24 +94,45 @@ def _fail(queue: Queue, holder: str, one: Settled) -> str:
     job = queue.jobs[one.id]
     is_cancelling = job.id in queue.cancelling
     action = "cancel" if is_cancelling and one.action != "dead" else one.action
+    has_followers = job.follows is not None
     started = queue.drop_delivery(holder, job.id).started
     if one.error:
         queue.add_attempt(job.id, started, one.error)
     match action:
         case "snooze":
             queue.put_off(job, JobState.SCHEDULED, queue.now + one.delay)
+            queue.leave_slot(job)
             queue.stats["snoozed"] += 1
         case "retry":
             queue.charge(job, errors=1)
             queue.put_off(job, JobState.RETRYING, queue.now + one.delay)
+            queue.leave_slot(job)
             queue.stats["retried"] += 1
+        case "limited":
+            _rest(queue, job, one)
+            queue.free_slot(job)
+            queue.queue_again(job)
+            queue.wake()
+            queue.stats["limited"] += 1
         case "cancel":
             errors, losses, _ = queue.charge(job, errors=1)
             queue.end_cancelled(job, started, errors, losses)
         case _:
             errors, losses, _ = queue.charge(job, errors=1)
             queue.bury(job, started, errors, losses, one.reason)
+    if job.state.is_finished and has_followers:
+        return "n"
     return "1" if action == one.action else "c"
+
+
+def _rest(queue: Queue, job: Job, one: Settled) -> None:
+    """Let nothing of the job's partition start for a while, or nothing of the queue."""
+    until = queue.now + one.delay
+    if job.partition and one.reason != "queue":
+        # The half marks what a job asked for: new limits do not end it.
+        queue.resting[job.partition] = int(max(queue.resting.get(job.partition, 0), until)) + 0.5
+    else:
+        queue.control.rest = max(queue.control.rest or 0, until)
 
 
 def release(queue: Queue, holder: str, request: str, settled: Sequence[Settled]) -> str:
@@ -122,6 +158,6 @@ def _release(queue: Queue, job: Job, started: int) -> None:
         errors, losses, _ = queue.charge(job, errors=1)
         queue.end_cancelled(job, started, errors, losses)
     else:
-        job.state = JobState.QUEUED
-        queue.lanes[job.lane].insert(0, job.id)
+        queue.free_slot(job)
+        queue.queue_again(job)
         queue.stats["released"] += 1

@@ -11,9 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from redispatcher_fastapi.broker.scripts import BlockingClient
 from redispatcher_fastapi.job import JobState
 from tests.model.actors import Actors
+from tests.model.claiming import Want
 from tests.model.jobs import Limits
-from tests.model.operations import Message
-from tests.model.pair import Pair, Want
+from tests.model.lines import LEVELS
+from tests.model.pair import Pair
+from tests.model.publishing import Message
 from tests.model.strategies import (
     EXPIRING,
     IDS,
@@ -27,10 +29,13 @@ from tests.model.strategies import (
     messages,
     one_or_both,
     operators_actions,
+    overrides,
     pick,
     plain_messages,
     queues,
     rarely,
+    rules,
+    special_messages,
     steps,
 )
 
@@ -42,14 +47,18 @@ class SingleCalls(RuleBasedStateMachine):
     #: How many examples there were.
     begun: ClassVar[int] = 0
 
-    @initialize(limits=limits)
-    def begin(self, limits: Limits) -> None:
+    @initialize(limits=limits, rules=st.tuples(rules, rules))
+    def begin(self, limits: Limits, rules: tuple[str, str]) -> None:
         type(self).begun += 1
         self.pair = Pair(self.client, QUEUES, limits)
-        self.actors = Actors(self.pair)
+        self.actors = Actors(self.pair, dict(zip(QUEUES, rules, strict=True)))
         self.actors.join(QUEUES)
 
-    @rule(queue=queues, messages=st.lists(messages, min_size=1, max_size=4), needs_all=booleans)
+    @rule(
+        queue=queues,
+        messages=st.lists(messages | special_messages, min_size=1, max_size=4),
+        needs_all=booleans,
+    )
     def publish(self, queue: str, messages: list[Message], needs_all: bool) -> None:
         needed = len(messages) if needs_all else None
         now = self.pair.clock.now
@@ -84,13 +93,28 @@ class SingleCalls(RuleBasedStateMachine):
         count=st.integers(0, 4),
         suspects=st.integers(0, 2),
         back=st.sampled_from([0, 0, 0, 0, 1, 2]),
+        other=st.none() | st.none() | rules,
     )
     def claim(
-        self, queues: tuple[str, ...], ago: int, count: int, suspects: int, back: int
+        self,
+        queues: tuple[str, ...],
+        ago: int,
+        count: int,
+        suspects: int,
+        back: int,
+        other: str | None,
     ) -> None:
+        """Claim, now and then with the limits of other code."""
         holder = pick(self.actors.holders, ago)
         first = self.actors.next_sequence(holder, count, back)
-        self.actors.claim([Want(queue, holder, count, suspects, first) for queue in queues])
+        self.actors.claim(
+            [
+                Want(queue, holder, count, suspects, first, self.actors.limits[queue])
+                if other is None
+                else Want(queue, holder, count, suspects, first, other)
+                for queue in queues
+            ]
+        )
 
     @rule(queue=queues, ago=st.integers(0, 2), is_empty=booleans, back=st.sampled_from([0, 0, 1]))
     def claim_solo(self, queue: str, ago: int, is_empty: bool, back: int) -> None:
@@ -142,6 +166,32 @@ class SingleCalls(RuleBasedStateMachine):
         chosen = job_id or (pick(known, ago) if known else "a")
         self.actors.do(partial(getattr(self.pair, action), queue, chosen))
 
+    @rule(queue=queues, ends=st.sampled_from(["-", "-", "", "d20000", "d1", "a1"]))
+    def pause(self, queue: str, ends: str) -> None:
+        self.actors.do(partial(self.pair.pause, queue, ends, "because, of\nthat"))
+
+    @rule(queue=queues, limits=overrides)
+    def set_limits(self, queue: str, limits: str) -> None:
+        self.actors.do(partial(self.pair.set_limits, queue, limits))
+
+    @rule(queue=queues, ago=ago, levels=st.lists(st.sampled_from(LEVELS), min_size=1, max_size=3))
+    def set_priority(self, queue: str, ago: int, levels: list[str]) -> None:
+        """Change the level of one job, maybe several times."""
+        known = list(self.pair.queues[queue].jobs)
+        for level in levels:
+            self.actors.do(
+                partial(self.pair.set_priority, queue, pick(known, ago) if known else "a", level)
+            )
+
+    @rule(queue=queues, count=st.integers(1, 3), is_hasty=booleans, text=st.sampled_from("SSDC"))
+    def pass_on(self, queue: str, count: int, is_hasty: bool, text: str) -> None:
+        """Pass ends of jobs on to a group, and forget that they were to be."""
+        ends = list(self.pair.onward(queue, []).items())
+        self.actors.do(partial(self.pair.onward, queue, [*ends[:count], ("a", "S")]))
+        for number in range(1, count + 1):
+            arrive = partial(self.pair.arrive, queue, f"g{count}", number, 3, f"{text}{number}")
+            self.actors.do(partial(arrive, is_hasty=is_hasty, ttl=600_000))
+
     @rule(queue=queues, skip=st.integers(0, 2), count=st.integers(1, 3))
     def look(self, queue: str, skip: int, count: int) -> None:
         for state in JobState:
@@ -161,10 +211,13 @@ class SingleCalls(RuleBasedStateMachine):
                 self.actors.do(partial(self.pair.poke, queue, self.actors.newest, 300_000))
             case _:
                 self.pair.expire(queue, what)
+                self.actors.oracle.forget()
 
     @rule(duration=steps, is_back=rarely)
     def move_clock(self, duration: int, is_back: bool) -> None:
         self.pair.clock.now += -min(duration, 60_000) if is_back else duration
+        if is_back:
+            self.actors.oracle.forget()
 
     @rule(ago=st.integers(0, 3))
     def repeat_a_claim(self, ago: int) -> None:

@@ -24,7 +24,9 @@ return out
 """
 _LIVE = re.compile(rb"(\d{13})(!?)(.*)", re.DOTALL)
 _FINISHED = re.compile(
-    rb"([SCDscd])(\d{13}),(-?\d+),(-?\d+)(?:,(\d+),(\d+))?(?:,([a-z_]+)\n(.*)|(,r)?)", re.DOTALL
+    rb"([SCDscd])(\d{13}),(-?\d+),(-?\d+)(?:,(\d+),(\d+))?"
+    rb"(?:,([a-z_]{2,})(?:\n(.*))?|(,r)?)",
+    re.DOTALL,
 )
 
 
@@ -104,7 +106,7 @@ def _decode(name: str, raw: Raw) -> Entry:
             content = {key.decode(): value.decode() for key, value in raw.value}
         case "zset":
             pairs = zip(raw.value[::2], raw.value[1::2], strict=True)
-            content = {key.decode(): int(float(score)) for key, score in pairs}
+            content = {key.decode(): _score(score) for key, score in pairs}
         case "list":
             content = [value.decode() for value in raw.value]
         case "set":
@@ -112,6 +114,11 @@ def _decode(name: str, raw: Raw) -> Entry:
         case _:
             content = raw.value
     return Entry(content, None if raw.ttl < 0 else raw.ttl)
+
+
+def _score(text: bytes) -> float:
+    score = float(text)
+    return int(score) if score == int(score) else score
 
 
 def decode_record(text: bytes) -> Record:

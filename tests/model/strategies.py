@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
 from tests.model.claiming import Taken
 from tests.model.jobs import Limits
-from tests.model.operations import Message
+from tests.model.publishing import Message
 from tests.model.settling import Settled
 
 _Value = TypeVar("_Value")
@@ -26,13 +26,35 @@ booleans = st.booleans()
 rarely = st.sampled_from([False, False, False, True])
 delays = st.sampled_from([0, 1, 500, 5_000, 45_000])
 dues = st.one_of(st.just(""), st.just(""), delays.map("d{}".format), delays.map("a{}".format))
-messages = st.builds(
-    Message,
-    job_ids,
-    st.sampled_from([b'{"v":1,"body":{}}', b'{"v":1,"body":{"a":[1]}}']),
-    dues,
-    booleans,
+_envelopes = st.sampled_from([b'{"v":1,"body":{}}', b'{"v":1,"body":{"a":[1]}}'])
+
+
+def _messages(*parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Message]:
+    return st.tuples(*parts).map(lambda values: Message(*values))
+
+
+messages = _messages(job_ids, _envelopes, dues, booleans)
+PARTITIONS, LOCKS = "KL", "UV"
+partitions = st.sampled_from(PARTITIONS)
+levels = st.sampled_from(["", "high", "low"])
+_scopes = st.sampled_from(["w", "d", "d", "t60000", "t200000"])
+uniques = st.builds("{}:{}".format, _scopes, st.sampled_from("krpx"))
+expiries = st.sampled_from(["", "", "d1", "d20000", "d90000", "a1"])
+_follows = st.sampled_from(["", "", "", "then", "+then"])
+#: Mostly with one thing or two that they ask for, as the others would get in the way of it.
+_parts = st.sampled_from(["", "", "K", "K", "L"])
+_begin = (job_ids, _envelopes, dues, rarely, levels)
+_no = st.just("")
+special_messages = st.one_of(
+    _messages(*_begin, _parts, _no, _no, _no, _follows),
+    _messages(*_begin, _parts, expiries, _no, _no, _follows),
+    _messages(*_begin, st.sampled_from(["", "K"]), expiries, uniques, st.sampled_from(LOCKS)),
 )
+#: Limits as code declares them; mostly none.
+_SIMPLE = ["", "", "", "", "c1", "c2", "k1", "k2", "o", "o", "r2/60000", "s1/60000"]
+_MIXED = ["c3;k1", "r3/60000,4/200000;k1", "o;s2/100000", "c2;r3/90000", "k2;s3/60000,1/20"]
+rules = st.sampled_from(_SIMPLE + _MIXED)
+overrides = st.sampled_from(["-", "-", "c1", "k1", "k3", "o", "r1/60000", "s2/40000", "c4;k2"])
 plain_messages = job_ids.map(lambda job_id: Message(job_id, b'{"v":1,"body":1}'))
 limits = st.sampled_from(
     [
@@ -52,6 +74,7 @@ class Ended(NamedTuple):
     action: str
     delay: int
     result: bytes | None
+    is_queue: bool = False
 
 
 class Held(NamedTuple):
@@ -62,13 +85,14 @@ class Held(NamedTuple):
     taken: Taken
 
 
+_REASONS = {("dead", True): "failed", ("limited", True): "queue"}
 _ACTIONS = ["done", "done", "retry", "retry", "snooze", "dead", "dead", "cancel", "release"]
-endings = st.builds(
-    Ended, st.sampled_from(_ACTIONS), delays, st.sampled_from([None, None, b"{}", b"[1,2]"])
-)
+_results = st.sampled_from([None, None, b"{}", b"[1,2]"])
+endings = st.builds(Ended, st.sampled_from([*_ACTIONS, "limited"]), delays, _results, booleans)
 operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
 #: The kinds of keys that Redis itself ends.
-EXPIRING = ["watched", "turn", "grace", "result", "calls", "history", "poke"]
+EXPIRING = ["watched", "turn", "grace", "result", "calls", "history", "poke", "held_back"]
+EXPIRING += ["starts", "joins"]
 
 
 def pick(values: Sequence[_Value], ago: int) -> _Value:
@@ -95,9 +119,9 @@ def end(taken: Taken, ending: Ended, twist: str) -> Settled:
         delivery.token,
         action,
         ending.delay,
-        reason="failed" if action == "dead" else "",
+        reason=_REASONS.get((action, ending.is_queue or action == "dead"), ""),
         error='{"outcome":"failed","error":"ValueError: no"}'
-        if action in {"retry", "dead"}
+        if action in {"retry", "dead"} or (action == "cancel" and ending.is_queue)
         else "",
         run=250,
         wait=delivery.started - taken.published,

@@ -8,9 +8,10 @@ import pytest
 
 from redispatcher_fastapi.broker.scripts import BlockingClient
 from redispatcher_fastapi.job import JobState
+from tests.model.claiming import Want
 from tests.model.jobs import Limits
-from tests.model.operations import Message
-from tests.model.pair import Pair, Want
+from tests.model.pair import Pair
+from tests.model.publishing import Message
 from tests.model.running import open_store
 from tests.model.settling import Settled
 

@@ -84,5 +84,6 @@ for index, outcome in ipairs(answers) do
     end
   end
 end
-if has_extras then let_others_on(prefix) end
-return answer(prefix, holder, 'fail', request, table.concat(answers))
+local text = table.concat(answers)
+if has_extras and string.find(text, '[1cn]') then let_others_on(prefix) end
+return answer(prefix, holder, 'fail', request, text)

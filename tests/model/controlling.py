@@ -1,0 +1,69 @@
+"""What operators set in the model: pauses, limits and levels; and what follows jobs."""
+
+from __future__ import annotations
+
+from redispatcher_fastapi.job import JobState
+from tests.model.queue import Queue
+
+
+def pause(queue: Queue, ends: str, reason: str) -> int:
+    """Pause a queue, without an end where ``ends`` is empty; ``-`` resumes it."""
+    queue.wake()
+    if ends == "-":
+        was_paused = queue.control.pause is not None
+        queue.control.pause = None
+        return int(was_paused)
+    until = int(ends[1:]) + (queue.now if ends[0] == "d" else 0) if ends else None
+    queue.control.pause = (queue.now, until, reason)
+    return 1
+
+
+def set_limits(queue: Queue, limits: str) -> int:
+    """Set limits for all pools, ``-`` for those of their code; what they allow is to be seen."""
+    queue.control.limits = None if limits == "-" else limits
+    for key, until in queue.resting.items():
+        if until > queue.now and until == int(until):
+            queue.resting[key] = queue.now
+    for key in queue.used():
+        queue.offer(key)
+    queue.is_held_back = False
+    queue.wake()
+    return 1
+
+
+def set_priority(queue: Queue, job_id: str, level: str) -> int:
+    job = queue.jobs.get(job_id)
+    if job is None:
+        return -1
+    if job.state.is_finished or job.state is JobState.RUNNING:
+        return 0
+    if job.level == level:
+        return 1
+    # One that was lost waits elsewhere, and will have the level when it is queued again.
+    is_moved = job.state is JobState.QUEUED and job.losses == 0
+    if is_moved:
+        queue.void_entry(job)
+    job.level = level
+    if is_moved:
+        queue.queue_up(job)
+        queue.wake()
+    return 1
+
+
+def list_onward(queue: Queue, passed_on: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the ends of jobs that are to be passed on, without those that were."""
+    for job_id, text in passed_on:
+        if queue.onward.get(job_id) == text:
+            del queue.onward[job_id]
+    return dict(queue.onward)
+
+
+def arrive(
+    queue: Queue, group: str, number: int, count: int, end: str, *, is_hasty: bool, ttl: int
+) -> dict[str, str]:
+    """Return how all members of a group ended, or nothing while some are awaited."""
+    members, _ = queue.joins.get(group, ({}, 0))
+    members.setdefault(str(number), end)
+    queue.joins[group] = (members, ttl)
+    has_failed = any(not one.startswith("S") for one in members.values())
+    return members if len(members) >= count or (is_hasty and has_failed) else {}
