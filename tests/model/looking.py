@@ -22,12 +22,12 @@ _POKES = frozenset({"poke"})
 class Looking(Controls):
     """One call per method, see :class:`Comparison`."""
 
-    def cancel(self, queue: str, job_id: str) -> int:
+    def cancel(self, queue: str, job_id: str, *, is_to_come: bool = False) -> int:
         return self.call(
             scripts.CANCEL,
             [queue],
-            [job_id, self.limits.finished_age],
-            lambda: operations.cancel(self.queues[queue], job_id),
+            [job_id, self.limits.finished_age, "1" if is_to_come else ""],
+            lambda: operations.cancel(self.queues[queue], job_id, is_to_come=is_to_come),
             int,
             is_refused=lambda answer: answer <= 0,
             is_repeated=lambda _: None,
@@ -76,12 +76,12 @@ class Looking(Controls):
             is_refused=lambda _: True,
         )
 
-    def watch(self, queue: str, job_id: str) -> list[str | bytes]:
+    def watch(self, queue: str, job_id: str, *, is_to_come: bool = False) -> list[str | bytes]:
         return self.call(
             scripts.WATCH,
             [queue],
-            [job_id],
-            lambda: operations.watch(self.queues[queue], job_id),
+            [job_id, "1" if is_to_come else ""],
+            lambda: operations.watch(self.queues[queue], job_id, is_to_come=is_to_come),
             _read_watch,
             is_refused=lambda answer: answer != ["waiting"],
         )

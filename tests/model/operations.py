@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from redispatcher_fastapi.job import JobState
-from tests.model.jobs import Faults
+from tests.model.jobs import Faults, Job
 from tests.model.lines import LEVELS, line, ready
 from tests.model.queue import Queue
 
@@ -19,10 +19,15 @@ COUNTED = (
 POKE_TTL = 10_000
 
 
-def cancel(queue: Queue, job_id: str) -> int:
+def cancel(queue: Queue, job_id: str, *, is_to_come: bool = False) -> int:
+    """Cancel a job, or one that may be published later: whoever does finds it cancelled."""
     job = queue.jobs.get(job_id)
     if job is None:
-        return -1
+        if not is_to_come or job_id in queue.remembered:
+            return -1
+        job = queue.jobs[job_id] = Job(job_id, queue.now, b"", is_chosen=True)
+        queue.end_cancelled(job, queue.now, 0, 0)
+        return 1
     if job.state.is_finished:
         return 0
     if holder := queue.holder_of(job_id):
@@ -115,8 +120,12 @@ def _list_queued(queue: Queue, skip: int, count: int) -> list[str]:
     return ids
 
 
-def watch(queue: Queue, job_id: str) -> list[str | bytes]:
+def watch(queue: Queue, job_id: str, *, is_to_come: bool = False) -> list[str | bytes]:
     job = queue.jobs.get(job_id)
+    is_unknown = job is None and job_id not in queue.remembered and job_id not in queue.results
+    if is_to_come and is_unknown:
+        queue.watched.add(job_id)
+        return ["waiting"]
     if job is not None and job.ending is None:
         queue.watched.add(job_id)
         return ["waiting"]

@@ -164,7 +164,10 @@ class SingleCalls(RuleBasedStateMachine):
         """Cancel, redrive, delete or watch a job there is, or one that need not be."""
         known = list(self.pair.queues[queue].jobs)
         chosen = job_id or (pick(known, ago) if known else "a")
-        self.actors.do(partial(getattr(self.pair, action), queue, chosen))
+        call = partial(getattr(self.pair, action), queue, chosen)
+        if job_id and ago == 0 and action in {"cancel", "watch"}:
+            call = partial(call, is_to_come=True)
+        self.actors.do(call)
 
     @rule(queue=queues, ends=st.sampled_from(["-", "-", "", "d20000", "d1", "a1"]))
     def pause(self, queue: str, ends: str) -> None:

@@ -73,7 +73,9 @@ def test_upkeep_forgets_a_hundred_of_an_order_at_once(pair: Pair, action: str) -
             pair.cancel("letters", f"letters-{number:04}")
     else:
         (claim,) = pair.claim([Want("letters", "p0", 120, 1, 1)])
-        ended = [Settled(one.id, one.delivery.token, "dead", reason="x") for one in claim.taken]
+        ended = [
+            Settled(one.id, one.delivery.token, "dead", reason="failed") for one in claim.taken
+        ]
         pair.fail("letters", "p0", 1, ended)
     pair.clock.now += 400_000
 
