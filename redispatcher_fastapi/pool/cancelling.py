@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from redispatcher_fastapi.broker.types import Cancelled
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 #: A queue and the id of a job.
 JobKey = tuple[str, str]
+_NO_CALLS: Mapping[JobKey, int] = MappingProxyType({})
 
 
 class Canceller:
@@ -49,8 +51,10 @@ class Canceller:
         """Take in that somebody called to cancel a job."""
         self._calls[queue, job_id] += 1
 
-    def take_calls(self) -> Counter[JobKey]:
+    def take_calls(self) -> Mapping[JobKey, int]:
         """Return what was called since the last time; a claim that begins now knows of it all."""
+        if not self._calls:
+            return _NO_CALLS
         calls, self._calls = self._calls, Counter()
         return calls
 

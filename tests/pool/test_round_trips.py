@@ -38,6 +38,16 @@ class Counted(BaseConsumer):
         Counted.ended += 1
 
 
+class Occupied(BaseConsumer):
+    QUEUE = "occupied"
+
+    class Message(BaseConsumer.Message):
+        pass
+
+    async def process_message(self, message: Message) -> None:
+        await asyncio.sleep(600)
+
+
 MESSAGES = [Counted.Message(number=number) for number in range(JOBS)]
 
 
@@ -137,6 +147,21 @@ class TestWaiting:
                 await asyncio.sleep(10)  # the span that is measured
 
         assert meter.round_trips <= 10
+
+    async def test_a_full_pool_that_listens_for_cancellations_asks_as_rarely(
+        self, server: RedisServer
+    ) -> None:
+        full = ConsumerConfig(consumer_class=Counted, count=1)
+        async with running_pool(server.dsn, full, Occupied) as running:
+            occupied = running.publisher(Occupied)
+            jobs = await occupied.publish_many([Occupied.Message()] * 20)
+            await wait_until(lambda: running.pool.running == 10)
+            with metering(server) as meter:
+                await asyncio.sleep(5)  # the span that is measured
+            for job in jobs:
+                await job.cancel()
+
+        assert meter.round_trips <= 5
 
     async def test_waiting_for_a_delayed_job_costs_nothing_more(self, server: RedisServer) -> None:
         async with running_pool(server.dsn, Counted) as running:

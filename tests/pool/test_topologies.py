@@ -15,7 +15,9 @@ from redis.crc import key_slot
 from redispatcher_fastapi import (
     BaseConsumer,
     BrokerUnavailableError,
+    ConsumerConfig,
     Fixed,
+    JobCancelledError,
     JobContext,
     JobState,
     Publisher,
@@ -333,6 +335,19 @@ class TestCluster:
 
         assert states == [JobState.QUEUED] * len(QUEUES)
         assert attempts == [1] * len(QUEUES)
+
+    async def test_what_runs_on_each_shard_is_cancelled_also_without_a_free_slot(
+        self, cluster: str
+    ) -> None:
+        consumers = [gated(queue, asyncio.Event()) for queue in QUEUES]
+        full = [ConsumerConfig(consumer_class=consumer, count=1) for consumer in consumers]
+        async with running_pool(cluster, *full) as running:
+            jobs = [await running.publish(consumer.Message()) for consumer in consumers]
+            await wait_until(lambda: running.pool.running == len(QUEUES))
+            for job in jobs:
+                assert await job.cancel()
+                with pytest.raises(JobCancelledError):
+                    await job.result(timedelta(seconds=1))
 
     @pytest.mark.slow
     async def test_the_lease_on_each_shard_is_renewed_while_a_job_blocks_the_event_loop(

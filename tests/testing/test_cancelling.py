@@ -102,10 +102,9 @@ async def is_running(job: Job[Any]) -> bool:
     return await job.state() is JobState.RUNNING
 
 
-@pytest.mark.parametrize("message", [Long.Message(), Threaded.Message()])
-async def test_a_job_that_runs_is_cancelled(tester: RedispatcherTester, message: Any) -> None:
-    consumer = Long if isinstance(message, Long.Message) else Threaded
-    job: Job[Any] = await consumer.publish(message, tester.redis_client)
+@pytest.mark.parametrize("consumer", [Long, Threaded])
+async def test_a_job_that_runs_is_cancelled(tester: RedispatcherTester, consumer: Any) -> None:
+    job: Job[None] = await consumer.publish(consumer.Message(), tester.redis_client)
     running = asyncio.create_task(tester.run_until_idle())
     await wait_until(partial(is_running, job))
 

@@ -16,6 +16,7 @@ from redispatcher_fastapi import (
     BatchItem,
     BatchRun,
     CallNext,
+    Cancellation,
     ConsumerConfig,
     ConsumerPool,
     Disposition,
@@ -37,6 +38,8 @@ from redispatcher_fastapi import (
     Run,
     Schedule,
     ScheduleRecord,
+    StopReason,
+    StopRequested,
     TransactionalPublisher,
     Unique,
     UniqueScope,
@@ -252,7 +255,19 @@ async def schedules(dispatcher: Redispatcher) -> None:
 ConsumerT = TypeVar("ConsumerT", bound=BaseConsumer)
 
 
+def stopping(context: JobContext) -> None:
+    assert_type(context.stop_reason, StopReason | None)
+    assert_type(context.cancellation, Cancellation)
+    assert_type(context.cancellation.is_requested, bool)
+    try:
+        context.cancellation.raise_if_requested()
+    except StopRequested as request:
+        assert_type(request.reason, StopReason)
+
+
 async def operating(inspector: Inspector) -> None:
+    assert_type(await inspector.cancel(Resize, "a"), bool)
+    assert_type(await inspector.cancel("resize", "a"), bool)
     assert_type(await inspector.set_priority(Resize, "a", Priority.HIGH), bool)
     assert_type(await inspector.set_priority("resize", "a", Priority.HIGH), bool)
     record = await inspector.job(Resize, "a")
