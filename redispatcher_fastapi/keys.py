@@ -26,7 +26,7 @@ every script may reach all of them through the prefix it is given as its only ke
 ``ghosts``                set     ids taken out of a ready list's middle; forgotten when popped
 ``watched``               set     ids somebody waits for; expires a minute after the last wait
 ``wake``                  list    at most one token; whoever pops it claims
-``poke:<holder>``         list    interrupts one process's own waiting; expires after ten seconds
+``poke:<holder>``         list    ends one process's waiting: ids of jobs that somebody cancels
 ``ready:high``            list    ids of high priority to run next; so it is for ``low``
 ``ready:low``             list    ids of low priority to run next
 ``levels``                hash    id -> ``high`` or ``low``; jobs that are not of normal priority
