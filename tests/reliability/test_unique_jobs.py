@@ -136,7 +136,7 @@ async def test_processes_that_publish_the_same_a_thousand_times_make_one_job(
     ]
     await oracle.wait_for("publishing", count=2)
     # Their input ends, and both begin.
-    outputs = await asyncio.gather(*(each.communicate() for each in publishers))
+    outputs = await asyncio.gather(*(each.communicate(b"") for each in publishers))
 
     created = [0] * 5
     ids: list[set[str]] = [set() for _ in range(5)]
@@ -150,6 +150,7 @@ async def test_processes_that_publish_the_same_a_thousand_times_make_one_job(
     assert (await dispatcher.inspector.counts(Slow))[JobState.QUEUED] == 5
 
 
+@pytest.mark.long
 async def test_no_job_whose_message_is_replaced_is_lost_while_pools_are_killed(
     server: RedisServer, oracle: Oracle, pools: Pools, dispatcher: Redispatcher
 ) -> None:
