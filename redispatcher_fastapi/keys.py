@@ -46,6 +46,7 @@ every script may reach all of them through the prefix it is given as its only ke
 ``windows``               zset    key of a lock -> until when (ms) it lasts; locks for a time
 ``cancelling``            set     ids of running jobs that are to be cancelled
 ``moved``                 set     level:id of entries in ready lists and lines that count no more
+``special``               string  some job, or an operator, asks for more than jobs in turn
 ``held_back``             string  a limit holds jobs back: who ends one wakes; expires in a minute
 ``flows``                 hash    id -> what follows the job
 ``onward``                hash    id -> how a job ended of which something follows, to be passed on

@@ -56,7 +56,26 @@ def read_documented_keys() -> list[DocumentedKey]:
 
 def find_leaks(client: CommandClient) -> list[str]:
     """Return a sentence for each key that is not documented or will never be removed."""
-    return [problem for key in _all_keys(client) for problem in _examine(client, key)]
+    keys = _all_keys(client)
+    return [problem for key in keys for problem in _examine(client, key)] + _find_unmarked(keys)
+
+
+#: What no script looks for in a queue without its key ``special``.
+_SPECIAL = re.compile(
+    r"(rd:\{.*\}:)(control|levels|partitions|lines|line:.*|ring|slots|used|resting|moved|expiries"
+    r"|locks|cancelling|ready:high|ready:low|held_back|flows)",
+    re.DOTALL,
+)
+
+
+def _find_unmarked(keys: list[str]) -> list[str]:
+    """Return a sentence for each key of a queue that lacks the mark to look for such keys."""
+    found = [_SPECIAL.fullmatch(key) for key in keys]
+    return [
+        f"{each[0]} is there without {each[1]}special: nobody would look for it"
+        for each in found
+        if each and f"{each[1]}special" not in keys
+    ]
 
 
 def find_leftovers(client: CommandClient) -> list[str]:

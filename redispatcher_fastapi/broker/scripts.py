@@ -26,6 +26,8 @@ _BEGINNING, *_FUNCTIONS = (
     for number, name in enumerate(LIBRARIES)
     for part in _FUNCTION.split((_FOLDER / f"{name}.lua").read_text())[1 if number else 0 :]
 )
+#: The parts of a script that are for rare cases: the others are not to pay for their functions.
+_RARE = re.compile(r"^( *-- Rare:.*\n)((?:.*\n)*?) *-- Until here\.\n", re.MULTILINE)
 _COMMENT = re.compile(r"--.*")
 _CALL = re.compile(r"\bcall\(\s*'(\w+)'")
 
@@ -109,12 +111,29 @@ async def leave_replica(client: Any, error: Exception) -> None:
 
 
 def _with_functions(body: str) -> str:
-    """Return a script with the beginning and those functions of the prelude that it calls."""
+    """Return a script with the beginning and those functions of the libraries that it calls.
+
+    Those that it calls only in a part for rare cases are made there.
+    """
+    common = _functions_for(_RARE.sub("", body))
+    names = {name for name, _ in common}
+
+    def with_rare(part: re.Match[str]) -> str:
+        rare = [text for name, text in _functions_for(part[0]) if name not in names]
+        return "".join([part[1], *rare, part[2]])
+
+    return "".join([_BEGINNING, *(text for _, text in common), _RARE.sub(with_rare, body)])
+
+
+def _functions_for(code: str) -> list[tuple[str, str]]:
+    """Return the functions that some code calls, and those that these call, by their names."""
+    found: list[tuple[str, str]] = []
     for function in reversed(_FUNCTIONS):  # each calls only what stands before it
-        name = function.removeprefix("local function ").partition("(")[0]
-        if re.search(rf"\b{name}\(", body):
-            body = function + body
-    return _BEGINNING + body
+        name = function.partition("local function ")[2].partition("(")[0]
+        if re.search(rf"\b{name}\(", code):
+            found.insert(0, (name, function))
+            code += function
+    return found
 
 
 def _declare(prefixes: Sequence[str]) -> list[str]:

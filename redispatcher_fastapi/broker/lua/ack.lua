@@ -26,7 +26,8 @@ for index = 1, count do ids[index] = ARGV[3 * index + 6] end
 local deliveries = call('HMGET', held, unpack(ids))
 local answers, owned, times, given, results = {}, {}, {}, {}, {}
 for at = 9 + 3 * count, #ARGV, 3 do given[tonumber(ARGV[at])] = at end
-local has_extras = has_traits(prefix)
+local has_more = call('EXISTS', prefix .. 'special', prefix .. 'faults') > 0
+local has_extras = has_more and has_traits(prefix)
 for index, id in ipairs(ids) do
   if owns(deliveries[index], ARGV[3 * index + 7]) then
     answers[index] = has_extras and call('HEXISTS', prefix .. 'flows', id) == 1 and 'n' or '1'
@@ -46,14 +47,16 @@ if #owned == 0 then return answer(prefix, holder, 'ack', request, text) end
 
 local faults = {}
 if has_extras then
+  -- Rare:
   for _, id in ipairs(owned) do
     local result = results[id] and ARGV[results[id] + 2] or ''
     let_go(prefix, id)
     pass_on(prefix, id, 'S', result)
   end
   let_others_on(prefix)
+  -- Until here.
 end
-if call('EXISTS', prefix .. 'faults') == 1 then
+if has_more and call('EXISTS', prefix .. 'faults') == 1 then
   faults = call('HMGET', prefix .. 'faults', unpack(owned))
   call('HDEL', prefix .. 'faults', unpack(owned))
 end

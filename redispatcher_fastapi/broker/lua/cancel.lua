@@ -22,6 +22,7 @@ if is_finished(record) then return 0 end
 local holder = holder_of(prefix, id)
 if holder then
   call('SREM', prefix .. 'cancelling', '')
+  set_special(prefix)
   call('SADD', prefix .. 'cancelling', id)
   call('RPUSH', prefix .. 'poke:' .. holder, id)
   call('PEXPIRE', prefix .. 'poke:' .. holder, 10000)

@@ -58,6 +58,7 @@ for index, outcome in ipairs(answers) do
     elseif action == 'cancel' then
       end_cancelled(prefix, id, records[index], started, errors + 1, losses, ARGV[5])
     elseif action == 'limited' then
+      set_special(prefix)
       local key = reason ~= 'queue' and call('HGET', prefix .. 'partitions', id)
       if key then
         -- The half is the mark of a rest that a job asked for: new limits do not end it.

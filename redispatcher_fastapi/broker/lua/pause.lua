@@ -15,6 +15,7 @@ if ends == '-' then
 end
 ends = ends ~= '' and int(time_of(ends)) or ''
 call('HDEL', prefix .. 'control', 'paused')
+set_special(prefix)
 call('HSET', prefix .. 'control', 'paused', stamp .. ',' .. ends .. ',' .. ARGV[3])
 -- A pool that sleeps until something falls due has to learn of the new end.
 wake(prefix)

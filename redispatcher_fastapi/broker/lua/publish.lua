@@ -16,9 +16,6 @@ local prefix, limit, needed = KEYS[1], whole(ARGV[2], 0), ARGV[3] ~= '' and whol
 local jobs, each = prefix .. 'jobs', whole(ARGV[4], 2)
 local count = (#ARGV - 4) / each
 expect((each == 2 or each == 4 or each == 10) and count > 0 and count % 1 == 0, 'jobs of 2, 4 or 10 values')
-if each == 10 then
-  for at = 5, #ARGV, 10 do check_job(ARGV, at) end
-end
 local has_ghosts = call('EXISTS', prefix .. 'ghosts', prefix .. 'moved') > 0
 -- All jobs there are, finished ones too: only when they come near the limit, those that wait are counted.
 local room = limit - call('HLEN', jobs)
@@ -51,6 +48,8 @@ if needed then
 end
 
 if each == 10 then
+  -- Rare:
+  for at = 5, #ARGV, 10 do check_job(ARGV, at) end
   local letters, others = {}, {}
   for index = 1, count do
     local other
@@ -59,6 +58,7 @@ if each == 10 then
     if other then others[#others + 1] = other end
   end
   local text = table.concat(letters)
+  -- Until here.
   return #others > 0 and {text, unpack(others)} or text
 end
 
@@ -108,7 +108,9 @@ call('HSET', jobs, unpack(fields))
 if #outdated > 0 then call('DEL', unpack(outdated)) end
 if has_ghosts then
   -- An id cancelled in mid-queue and forgotten since still has its old place; it must not run from there.
+  -- Rare:
   for id in pairs(taken) do forget_places(prefix, id) end
+  -- Until here.
 end
 if now_ready > 0 then
   call('RPUSH', prefix .. 'ready', unpack(ready))

@@ -9,7 +9,10 @@
 local prefix = KEYS[1]
 expect(ARGV[2] == '-' or not string.find(ARGV[2], '[^%l%d/,;]'), 'limits')
 call('HDEL', prefix .. 'control', 'limits')
-if ARGV[2] ~= '-' then call('HSET', prefix .. 'control', 'limits', ARGV[2]) end
+if ARGV[2] ~= '-' then
+  set_special(prefix)
+  call('HSET', prefix .. 'control', 'limits', ARGV[2])
+end
 -- What the limits before held back, these may allow: what rests by a rate and not by the wish of a job, see `fail`, is
 -- looked at by the next claims.
 local kept = 0

@@ -15,6 +15,7 @@ if is_finished(record) or holder_of(prefix, id) then return 0 end
 local before = call('HGET', prefix .. 'levels', id) or 'normal'
 if before == level then return 1 end
 call('SREM', prefix .. 'moved', '')
+set_special(prefix)
 local is_due = not call('ZSCORE', prefix .. 'scheduled', id) and not call('ZSCORE', prefix .. 'retrying', id)
 -- One that was lost with its process waits elsewhere, or at the head of its line, and will have the level when it is next queued.
 local _, losses = read_faults(call('HGET', prefix .. 'faults', id))

@@ -2,12 +2,12 @@
 --
 -- KEYS[i]  see the prelude
 
--- Whether a job of this queue ever asked for more than to run in turn: for a level, a partition, a lock, an end.
--- Jobs of other queues pay this one call.
-local function has_traits(prefix)
-  return call('EXISTS', prefix .. 'levels', prefix .. 'partitions', prefix .. 'locks', prefix .. 'expiries', prefix .. 'slots',
-    prefix .. 'cancelling', prefix .. 'held_back', prefix .. 'flows') > 0
-end
+-- Whether a job or an operator of this queue asked for more than to run jobs in turn: for a level, a partition, a lock, an
+-- end, a limit, a pause, a cancellation. Jobs of other queues pay this one call. `upkeep` takes the mark away again.
+local function has_traits(prefix) return call('EXISTS', prefix .. 'special') == 1 end
+
+-- To be called by whatever writes first what only such queues have.
+local function set_special(prefix) call('SET', prefix .. 'special', '1') end
 
 -- The list of a level for jobs without a partition.
 local function ready_list(prefix, level)

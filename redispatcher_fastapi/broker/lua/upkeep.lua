@@ -139,6 +139,11 @@ for index, prefix in ipairs(queues(KEYS)) do
 
   has_more = expire(prefix) or has_more
   has_more = end_windows(prefix) or has_more
+  if has_traits(prefix) and call('EXISTS', prefix .. 'control', prefix .. 'levels', prefix .. 'partitions', prefix .. 'lines',
+    prefix .. 'slots', prefix .. 'resting', prefix .. 'moved', prefix .. 'expiries', prefix .. 'locks', prefix .. 'cancelling',
+    prefix .. 'ready:high', prefix .. 'ready:low', prefix .. 'held_back', prefix .. 'flows') == 0 then
+    call('DEL', prefix .. 'special')
+  end
 
   local next_end = -1
   local leases = call('ZRANGE', prefix .. 'leases', 0, 1, 'WITHSCORES')
