@@ -113,6 +113,9 @@ def _has_owner(client: CommandClient, row: DocumentedKey, key: str, suffix: str)
     if name is None:
         return True
     prefix = key.removesuffix(suffix)
+    if row.suffix.startswith("line:"):
+        key = suffix.split(":", 2)[2]
+        return client.execute_command("ZSCORE", f"{prefix}lines", key) is not None
     if row.owner == "holder":
         return client.execute_command("ZSCORE", f"{prefix}leases", name) is not None
     return bool(client.execute_command("HEXISTS", f"{prefix}jobs", name))

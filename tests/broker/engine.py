@@ -50,8 +50,9 @@ class MovedClock:
 class Process:
     """What one pool process does, step by step."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: str = "") -> None:
         self._engine = engine
+        self._limits = limits
         self.broker = WorkerBroker(engine.broker.connections, engine.broker.settings, engine.clock)
         self.holder = new_holder_id()
         self._sequence = 1
@@ -60,7 +61,7 @@ class Process:
         return (await self.broker.renew({QUEUE: self.holder}))[QUEUE]
 
     def want(self, count: int, *, suspects: int = 1) -> Want:
-        want = Want(QUEUE, self.holder, count, self._sequence, suspects)
+        want = Want(QUEUE, self.holder, count, self._sequence, suspects, self._limits)
         self._sequence += count
         return want
 
@@ -113,8 +114,8 @@ class Engine:
     def redis(self) -> Any:
         return self.broker.connections.publisher
 
-    async def process(self) -> Process:
-        process = Process(self)
+    async def process(self, limits: str = "") -> Process:
+        process = Process(self, limits)
         await process.renew()
         self._processes.append(process)
         return process

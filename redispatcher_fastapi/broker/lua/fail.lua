@@ -61,8 +61,10 @@ for index, outcome in ipairs(answers) do
       set_special(prefix)
       local key = reason ~= 'queue' and call('HGET', prefix .. 'partitions', id)
       if key then
-        -- The half is the mark of a rest that a job asked for: new limits do not end it.
+        -- The half is the mark of a rest that a job asked for: new limits do not end it. That of a rate begins again if
+        -- it is the longer one.
         local rests = tonumber(call('ZSCORE', prefix .. 'resting', key) or 0)
+        if rests % 1 == 0 then rests = 0 end
         call('ZADD', prefix .. 'resting', int(math.floor(math.max(rests, now + delay))) .. '.5', key)
       else
         local rests = tonumber(call('HGET', prefix .. 'control', 'rest') or 0)
