@@ -155,6 +155,7 @@ def _hold_back(queue: Queue, rules: Rules, room: Room, taken: int) -> int | None
     if room.jobs > taken or waiting + len(queue.ring) == 0:
         return None
     queue.is_held_back = queue.is_held_back or room.is_full
+    queue.is_special = queue.is_special or room.is_full
     next_at = room.next_at or room_to_start(queue, rules).next_at
     return None if next_at is None or next_at < 0 else next_at
 

@@ -13,6 +13,7 @@ def pause(queue: Queue, ends: str, reason: str) -> int:
         was_paused = queue.control.pause is not None
         queue.control.pause = None
         return int(was_paused)
+    queue.is_special = True
     until = int(ends[1:]) + (queue.now if ends[0] == "d" else 0) if ends else None
     queue.control.pause = (queue.now, until, reason)
     return 1
@@ -20,6 +21,7 @@ def pause(queue: Queue, ends: str, reason: str) -> int:
 
 def set_limits(queue: Queue, limits: str) -> int:
     """Set limits for all pools, ``-`` for those of their code; what they allow is to be seen."""
+    queue.is_special = queue.is_special or limits != "-"
     queue.control.limits = None if limits == "-" else limits
     for key, until in queue.resting.items():
         if until > queue.now and until == int(until):
@@ -39,6 +41,7 @@ def set_priority(queue: Queue, job_id: str, level: str) -> int:
         return 0
     if job.level == level:
         return 1
+    queue.is_special = True
     # One that was lost waits elsewhere, and will have the level when it is queued again.
     is_moved = job.state is JobState.QUEUED and job.losses == 0
     if is_moved:

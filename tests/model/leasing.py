@@ -6,8 +6,14 @@ from typing import NamedTuple
 
 from redispatcher_fastapi.job import JobState
 from tests.model.jobs import Calls
+from tests.model.projection import project
 from tests.model.queue import CALLS_TTL, Queue
 
+#: What only queues have that are special.
+SPECIAL = {
+    *("control", "levels", "partitions", "lines", "slots", "resting", "moved", "expiries", "locks"),
+    *("cancelling", "ready:high", "ready:low", "held_back", "flows"),
+}
 FORGOTTEN_AT_ONCE, IDS_AT_ONCE = 100, 1000
 MOST_LOSSES, MOST_SOLO_LOSSES = 9, 2
 
@@ -63,6 +69,7 @@ def keep_up(queue: Queue) -> Upkeep:
     has_more |= _forget_ids(queue, None, len(queue.remembered) - limits.queue_length)
     has_more |= _expire(queue)
     has_more |= _end_windows(queue)
+    queue.is_special = queue.is_special and bool(SPECIAL & project(queue).keys())
     ends = [max(0, end - queue.now) for end in queue.leases.values()]
     next_end = min(ends, default=-1)
     return Upkeep(next_end, taken_back, has_more, queue.grace, queue.now, bool(queue.onward))

@@ -31,6 +31,7 @@ def cancel(queue: Queue, job_id: str, *, is_to_come: bool = False) -> int:
     if job.state.is_finished:
         return 0
     if holder := queue.holder_of(job_id):
+        queue.is_special = True
         queue.cancelling.add(job_id)
         pushed, _ = queue.pokes.get(holder, ([], 0))
         queue.pokes[holder] = ([*pushed, job_id], POKE_TTL)

@@ -37,6 +37,7 @@ def project(queue: Queue) -> Dump:
         "watched": Entry(queue.watched, WATCHED_TTL),
         "wake": Entry(["1"] if queue.has_token else []),
         "grace": Entry(queue.grace.encode(), GRACE_TTL),
+        "special": Entry(b"1" if queue.is_special else b""),
         "held_back": Entry(b"1" if queue.is_held_back else b"", HELD_BACK_TTL),
         "moved": Entry(queue.moved),
         "lines": Entry({key: queue.waiting_in(key) for key in queue.by_waiting()}),

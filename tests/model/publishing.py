@@ -112,6 +112,8 @@ def _time(queue: Queue, text: str) -> int:
 
 def _put(queue: Queue, message: Message) -> None:
     job = Job(message.id, queue.now, message.envelope, message.is_chosen)
+    asks = (message.level, message.partition, message.expiry, message.unique, message.follows)
+    queue.is_special = queue.is_special or any(asks)
     job.level, job.partition = message.level or "normal", message.partition or None
     job.expires = _time(queue, message.expiry) if message.expiry else None
     job.follows = message.follows or None

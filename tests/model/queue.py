@@ -56,6 +56,8 @@ class Queue(Lines):
         self.starts: dict[str, tuple[dict[str, int], int]] = {}
         #: Whether a limit keeps jobs back until another one ends.
         self.is_held_back = False
+        #: Whether some job, or an operator, asked for more than to run jobs in turn.
+        self.is_special = False
         #: Key of a lock -> the job that has it, and until when it lasts, if that is for a time.
         self.uniques: dict[str, str] = {}
         self.windows: dict[str, int] = {}

@@ -109,6 +109,7 @@ def _fail(queue: Queue, holder: str, one: Settled) -> str:
             queue.leave_slot(job)
             queue.stats["retried"] += 1
         case "limited":
+            queue.is_special = True
             _rest(queue, job, one)
             queue.free_slot(job)
             queue.queue_again(job)
@@ -130,7 +131,10 @@ def _rest(queue: Queue, job: Job, one: Settled) -> None:
     until = queue.now + one.delay
     if job.partition and one.reason != "queue":
         # The half marks what a job asked for: new limits do not end it.
-        queue.resting[job.partition] = int(max(queue.resting.get(job.partition, 0), until)) + 0.5
+        rests = queue.resting.get(job.partition, 0)
+        if rests == int(rests):
+            rests = 0
+        queue.resting[job.partition] = int(max(rests, until)) + 0.5
     else:
         queue.control.rest = max(queue.control.rest or 0, until)
 
