@@ -14,7 +14,7 @@ from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, is_demoted, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 _FOLDER = files("redispatcher_fastapi.broker") / "lua"
 #: Files of functions, in their order: each calls only what stands before it.
@@ -53,7 +53,7 @@ class Script:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.source = _with_functions((_FOLDER / f"{name}.lua").read_text())
+        self.source = assemble((_FOLDER / f"{name}.lua").read_text())
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     @property
@@ -110,19 +110,21 @@ async def leave_replica(client: Any, error: Exception) -> None:
             await pool.disconnect(inuse_connections=False)
 
 
-def _with_functions(body: str) -> str:
+def assemble(body: str, change: Callable[[str], str] = str) -> str:
     """Return a script with the beginning and those functions of the libraries that it calls.
 
-    Those that it calls only in a part for rare cases are made there.
+    Those that it calls only in a part for rare cases are made there. ``change`` is applied to the
+    beginning and to each function.
     """
     common = _functions_for(_RARE.sub("", body))
     names = {name for name, _ in common}
 
     def with_rare(part: re.Match[str]) -> str:
-        rare = [text for name, text in _functions_for(part[0]) if name not in names]
+        rare = [change(text) for name, text in _functions_for(part[0]) if name not in names]
         return "".join([part[1], *rare, part[2]])
 
-    return "".join([_BEGINNING, *(text for _, text in common), _RARE.sub(with_rare, body)])
+    functions = (change(text) for _, text in common)
+    return "".join([change(_BEGINNING), *functions, _RARE.sub(with_rare, body)])
 
 
 def _functions_for(code: str) -> list[tuple[str, str]]:

@@ -124,8 +124,8 @@ MUTANTS = (
     Mutant(
         "suspects fill a process",
         "claim",
-        "math.min(suspects, wanted), jobs, ids, is_special",
-        "wanted, jobs, ids, is_special",
+        "math.min(suspects, wanted), jobs, ids, special",
+        "wanted, jobs, ids, special",
     ),
     Mutant("a ghost stays", "claim", "call('SREM', prefix .. 'ghosts', popped[index])"),
     Mutant("a solo ghost stays", "claim_solo", "call('SREM', prefix .. 'ghosts', id)"),

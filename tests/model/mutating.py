@@ -8,7 +8,7 @@ from hashlib import sha1
 from importlib.resources import files
 
 from redispatcher_fastapi.broker import scripts
-from redispatcher_fastapi.broker.scripts import LIBRARIES, Script
+from redispatcher_fastapi.broker.scripts import LIBRARIES, Script, assemble
 from tests.model.mutants import Mutant
 
 _FOLDER = files("redispatcher_fastapi.broker") / "lua"
@@ -44,13 +44,13 @@ def mutated(mutant: Mutant) -> Generator[None]:
 def _mutate(script: Script, mutant: Mutant) -> str | None:
     """Return the source with the mutation; ``None`` where it does not concern the script."""
     body = (_FOLDER / f"{script.name}.lua").read_text()
-    functions = script.source.removesuffix(body)
-    if mutant.script in LIBRARIES and functions.count(mutant.line) == 1:
-        library = (_FOLDER / f"{mutant.script}.lua").read_text()
-        if library.count(mutant.line) == 1:
-            return functions.replace(mutant.line, mutant.by) + body
     if mutant.script == script.name and body.count(mutant.line) == 1:
-        return functions + body.replace(mutant.line, mutant.by)
+        return assemble(body.replace(mutant.line, mutant.by))
+    if mutant.script in LIBRARIES:
+        library = (_FOLDER / f"{mutant.script}.lua").read_text()
+        changed = assemble(body, lambda text: text.replace(mutant.line, mutant.by))
+        if library.count(mutant.line) == 1 and changed != script.source:
+            return changed
     return None
 
 
