@@ -30,6 +30,7 @@ from redispatcher_fastapi.consumer import (
     check_own_limits,
     definition_of,
 )
+from redispatcher_fastapi.consumer.lock_keys import refuse_debounced
 from redispatcher_fastapi.consumer.traits import refuse_sealed_changes
 from redispatcher_fastapi.database import Outbox
 from redispatcher_fastapi.dsn import Dsn, parse_dsn
@@ -157,6 +158,7 @@ class ConsumerConfig(_Configuration):
         if consumer is None or not schedules:
             return schedules
         definition = definition_of(consumer)
+        refuse_debounced(definition.unique, definition.name, ConfigurationError)
         check_schedules(
             [*definition.schedules, *schedules],
             owner=f"The configuration of {definition.name}",

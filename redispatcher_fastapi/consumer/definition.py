@@ -30,7 +30,7 @@ from redispatcher_fastapi.consumer.encoding import (
     encode_model,
     has_generated_fields,
 )
-from redispatcher_fastapi.consumer.lock_keys import check_unique
+from redispatcher_fastapi.consumer.lock_keys import check_unique, refuse_debounced
 from redispatcher_fastapi.consumer.partition import partition_key
 from redispatcher_fastapi.consumer.results import ResultCodec
 from redispatcher_fastapi.consumer.round_trip import check_round_trip, loss_marks
@@ -265,6 +265,8 @@ def define(
             where=f"{name}.UNIQUE",
             error=ConsumerDefinitionError,
         )
+    if definition.schedules:
+        refuse_debounced(definition.unique, f"{name}.SCHEDULES", ConsumerDefinitionError)
     for model in (message_type, headers_type):
         check_round_trip(model, name)
     try:

@@ -11,7 +11,7 @@ from pydantic import RootModel
 from pydantic_core import from_json
 
 from redispatcher_fastapi.consumer.round_trip import is_a
-from redispatcher_fastapi.consumer.unique import Unique
+from redispatcher_fastapi.consumer.unique import OnConflict, Unique
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -57,6 +57,15 @@ def check_unique(
             f"{where} has OnConflict.{unique.on_conflict.name}, which could give a job the message "
             f"of another partition: name {', '.join(map(repr, partition_fields))} among the fields "
             "of its Unique, or use OnConflict.KEEP or OnConflict.RAISE."
+        )
+
+
+def refuse_debounced(unique: Unique | None, owner: str, error: type[RedispatcherError]) -> None:
+    """Refuse schedules where nothing says by how much they would put a job off."""
+    if unique is not None and unique.on_conflict is OnConflict.DEBOUNCE:
+        raise error(
+            f"{owner}: jobs of a schedule start at its ticks, and cannot be put off by "
+            "OnConflict.DEBOUNCE: use OnConflict.REPLACE or OnConflict.KEEP."
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redispatcher_fastapi.broker.scheduling import NO_SCHEDULES
 from redispatcher_fastapi.broker.types import Submission
 from redispatcher_fastapi.consumer import MessageEncodingError, prepare
+from redispatcher_fastapi.consumer.lock_keys import refuse_debounced
 from redispatcher_fastapi.errors import (
     InvalidScheduleError,
     SealError,
@@ -65,6 +66,7 @@ class Timetable:
             WrongMessageError: it is not exactly the consumer's ``Message``.
             InvalidScheduleError: naming the ``owner``.
         """
+        refuse_debounced(self._definition.unique, owner, InvalidScheduleError)
         try:
             body = self._definition.encode_body(message)
         except MessageEncodingError as error:

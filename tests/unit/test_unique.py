@@ -15,11 +15,15 @@ from redispatcher_fastapi import (
     AesGcmCipher,
     BaseConsumer,
     ConfigurationError,
+    ConsumerConfig,
     ConsumerDefinitionError,
     InvalidOptionError,
+    InvalidScheduleError,
     OnConflict,
     Ordered,
+    Redispatcher,
     RedispatcherConfig,
+    Schedule,
     Sealing,
     SigningKeys,
     Unique,
@@ -154,6 +158,22 @@ def test_debouncing_needs_a_time_to_start() -> None:
 
     assert traits_of(order(), unique=debounced, delay=timedelta(seconds=1)) is not None
     assert traits_of(order(), unique=debounced, at=datetime(2030, 1, 1, tzinfo=UTC)) is not None
+
+
+async def test_what_a_schedule_makes_cannot_be_debounced() -> None:
+    attributes = {"QUEUE": "calm", "UNIQUE": Unique(on_conflict=OnConflict.DEBOUNCE)}
+    hourly = Schedule("hourly", order(), every=timedelta(hours=1))
+    problem = r"cannot be put off by OnConflict\.DEBOUNCE"
+
+    with pytest.raises(ConsumerDefinitionError, match=rf"Calm\.SCHEDULES: .* {problem}"):
+        type("Calm", (Order,), {**attributes, "SCHEDULES": [hourly]})
+    calm: Any = type("Calm", (Order,), attributes)
+    with pytest.raises(ConfigurationError, match=f"Calm: .* {problem}"):
+        ConsumerConfig(consumer_class=calm, schedules=[hourly])
+    dispatcher = Redispatcher(RedispatcherConfig(redis_dsn="memory://"))
+    async with dispatcher.lifespan():
+        with pytest.raises(InvalidScheduleError, match=problem):
+            await dispatcher.schedules.upsert("h", calm, order(), every=timedelta(hours=1))
 
 
 @pytest.mark.parametrize("on_conflict", [OnConflict.REPLACE, OnConflict.DEBOUNCE])
