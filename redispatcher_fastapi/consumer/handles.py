@@ -38,7 +38,8 @@ def make_job(
     Raises:
         DuplicateJobError: it met one, and was to be refused then.
     """
-    refuse_duplicates(definition, (answer,))
+    if answer.letter == REFUSED:
+        raise _duplicate(definition, answer)
     job_id = answer.other or submission.job_id
     return Job(
         store,
@@ -53,8 +54,12 @@ def refuse_duplicates(definition: ConsumerDefinition, answers: Sequence[Answer])
     """Raise for the first of these answers that tells of a message that is not unique."""
     for answer in answers:
         if answer.letter == REFUSED:
-            raise DuplicateJobError(
-                f"A message for {definition.name} was not published, as it is to be unique: job "
-                f"{answer.other} in queue {definition.queue!r} is there for the same one.",
-                job_id=answer.other or "",
-            )
+            raise _duplicate(definition, answer)
+
+
+def _duplicate(definition: ConsumerDefinition, answer: Answer) -> DuplicateJobError:
+    return DuplicateJobError(
+        f"A message for {definition.name} was not published, as it is to be unique: job "
+        f"{answer.other} in queue {definition.queue!r} is there for the same one.",
+        job_id=answer.other or "",
+    )
