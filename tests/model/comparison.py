@@ -86,6 +86,11 @@ class Comparison:
         self.compare(script.name)
         return answer
 
+    def kept(self, queue: str) -> list[str]:
+        """Return the keys of a queue that do not expire."""
+        dump = project(self.queues[queue])
+        return [name for name, entry in dump.items() if entry.ttl is None]
+
     def compare(self, name: str) -> None:
         """Compare every key with the model."""
         self._raw = read_raw(self.client)

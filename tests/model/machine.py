@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from redispatcher_fastapi.broker.scripts import BlockingClient
-from tests.model.scenarios import Scenarios
+from tests.model.special_scenarios import SpecialScenarios
 from tests.model.strategies import EXPIRING, QUEUES
 
 
-class EngineMachine(Scenarios):
+class EngineMachine(SpecialScenarios):
     """Subclasses name the ``client``, see :func:`machine_for`."""
 
     def teardown(self) -> None:
@@ -15,6 +15,8 @@ class EngineMachine(Scenarios):
         if not hasattr(self, "pair") or not self.pair.agrees:
             return
         queue = QUEUES[0]
+        if self.is_drained:
+            self.drain(queue)
         self.look(queue, 0, 3)
         for expiring in EXPIRING:
             for job_id in self.pair.queues[queue].jobs:

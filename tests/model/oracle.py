@@ -53,7 +53,11 @@ class Oracle:
             if rules.is_ordered and job.partition:
                 self._judge_order(queue, job.id, job.partition)
             self._starts[name].append(Start(queue.now, job.id, job.partition, text))
-        self._judge_counts(queue, rules, text)
+        # One that runs alone has had its slot since it was moved to where it waited for that.
+        served = {
+            queue.jobs[one.taken.id].partition for one in new if not one.taken.delivery.is_alone
+        }
+        self._judge_counts(queue, rules, text, served - {None})
 
     def _judge_order(self, queue: Queue, job_id: str, partition: str) -> None:
         """See that what began in an ordered partition before, and runs or is tried again, is it."""
@@ -64,7 +68,9 @@ class Oracle:
             if is_before and "o" in start.limits and other and other.partition == partition:
                 assert other.state not in under_way, f"{job_id} began before {other.id} was done"
 
-    def _judge_counts(self, queue: Queue, rules: Rules, text: str) -> None:
+    def _judge_counts(
+        self, queue: Queue, rules: Rules, text: str, served: Iterable[str | None]
+    ) -> None:
         running = [job for job in queue.jobs.values() if job.state is JobState.RUNNING]
         if rules.running is not None:
             assert len(running) <= rules.running, f"{len(running)} run under {text}"
@@ -72,7 +78,7 @@ class Oracle:
             takewhile(lambda start: start.limits == text, reversed(self._starts[queue.name]))
         )
         self._judge_rates(rules.rates, starts, queue.now)
-        for partition in {job.partition for job in running if job.partition}:
+        for partition in served:
             among = [job.id for job in running if job.partition == partition]
             assert rules.slots is None or len(among) <= rules.slots, f"{among} run under {text}"
             inside = [start for start in starts if start.partition == partition]

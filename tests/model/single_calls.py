@@ -47,9 +47,10 @@ class SingleCalls(RuleBasedStateMachine):
     #: How many examples there were.
     begun: ClassVar[int] = 0
 
-    @initialize(limits=limits, rules=st.tuples(rules, rules))
-    def begin(self, limits: Limits, rules: tuple[str, str]) -> None:
+    @initialize(limits=limits, rules=st.tuples(rules, rules), is_drained=rarely)
+    def begin(self, limits: Limits, rules: tuple[str, str], is_drained: bool) -> None:
         type(self).begun += 1
+        self.is_drained = is_drained
         self.pair = Pair(self.client, QUEUES, limits)
         self.actors = Actors(self.pair, dict(zip(QUEUES, rules, strict=True)))
         self.actors.join(QUEUES)

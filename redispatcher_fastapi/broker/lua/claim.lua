@@ -179,7 +179,7 @@ local function make_special(prefix, held, limits)
   -- Takes the highest level first, and of each those without a partition.
   local function take_by_level(wanted, suspects, jobs, ids)
     local has_more = false
-    for band = marks.faults and 0 or 1, 3 do
+    for band = 0, 3 do
       local level = ({'high', 'normal', 'low'})[band]
       if level then wanted = wanted - take(prefix, LISTS[level], wanted, jobs, ids, level, {starts = starts}) end
       local count, lost, is_unfinished = take_in_turn(band, wanted, suspects, jobs, ids)

@@ -1,0 +1,169 @@
+"""Courses of calls about locks, partitions, limits and cancellation, which chance hardly makes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from tests.model.publishing import Message
+from tests.model.scenarios import Scenarios
+from tests.model.strategies import (
+    IDS,
+    LOCKS,
+    Ended,
+    ago,
+    booleans,
+    dues,
+    endings,
+    expiries,
+    levels,
+    pick,
+    queues,
+    uniques,
+)
+
+_ROUNDS = 60
+
+
+class SpecialScenarios(Scenarios):
+    """One scenario per rule, begun in whatever state the calls before have left."""
+
+    @rule(
+        queue=queues,
+        unique=st.tuples(uniques, uniques),
+        due=st.tuples(dues, dues),
+        expiry=expiries,
+        level=levels,
+        then=st.sampled_from(["", "", "work", "settle", "cancel", "delete", "wait", "move"]),
+        ending=endings,
+    )
+    def meet(
+        self,
+        queue: str,
+        unique: tuple[str, str],
+        due: tuple[str, str],
+        expiry: str,
+        level: str,
+        then: str,
+        ending: Ended,
+    ) -> None:
+        """Publish what is to be there once, let something happen to it, and publish it again."""
+        lock = LOCKS[0]
+        for number, job_id in enumerate("abc"):
+            which = min(number, 1)
+            envelope = b'{"v":1,"body":%d}' % number
+            due_at = due[which].replace("a", "d")
+            message = Message(
+                job_id, envelope, due_at, False, level, "", expiry, unique[which], lock
+            )
+            self.actors.do(partial(self.pair.publish, queue, [message], None))
+            if number == 0 and then:
+                self._befall(queue, job_id, then, ending)
+
+    def _befall(self, queue: str, job_id: str, what: str, ending: Ended) -> None:
+        match what:
+            case "work":
+                self.pair.renew([queue], self.actors.newest)
+                self.actors.claim([self.actors.want(queue, 2, suspects=2)])
+            case "settle":
+                self.work(queue, 2, ending)
+            case "wait":
+                self.pair.clock.now += 60_001
+            case "move":
+                for level in ("low", "high"):
+                    self.actors.do(partial(self.pair.set_priority, queue, job_id, level))
+            case _:
+                self.actors.do(partial(getattr(self.pair, what), queue, job_id))
+
+    @rule(
+        queue=queues,
+        partition=st.sampled_from(["K", "L"]),
+        count=st.integers(1, 3),
+        ending=endings,
+        then=st.sampled_from(["settle", "settle", "lose", "cancel", "cancel and lose"]),
+    )
+    def work_in_partition(
+        self, queue: str, partition: str, count: int, ending: Ended, then: str
+    ) -> None:
+        """Let jobs of a partition run, and others take their places when something ends them."""
+        self.actors.join((queue,))
+        self.actors.publish_ids(queue, IDS[:4], partition=partition)
+        claimed = self.actors.claim([self.actors.want(queue, count, suspects=1)])
+        if "cancel" in then:
+            for one in claimed:
+                self.actors.do(partial(self.pair.cancel, queue, one.taken.id))
+        if "lose" in then:
+            self.lose(queue, 0, others=False)
+            self.actors.join((queue,))
+        elif then == "cancel":
+            self.actors.claim([self.actors.want(queue, 0, suspects=1)])
+        self.actors.settle(claimed, ending, 0, count)
+        self.pair.clock.now += 5_000
+        self.actors.claim([self.actors.want(queue, count, suspects=count - 1)])
+
+    @rule(queue=queues, count=st.integers(2, 4), partition=st.sampled_from(["", "K"]))
+    def kill_all_but_cancelled(self, queue: str, count: int, partition: str) -> None:
+        """Let jobs of a partition end processes, and somebody cancel those that wait."""
+        self.actors.publish_ids(queue, IDS[:4], partition=partition)
+        for _ in range(count):
+            self._claim_and_lose(queue, 2, suspects=1)
+        self.actors.join((queue,))
+        self.actors.claim([self.actors.want(queue, 3, suspects=0)])
+        waiting = [one.id for one in self.pair.queues[queue].jobs.values() if one.losses]
+        for job_id in waiting[:2]:
+            self.actors.do(partial(self.pair.cancel, queue, job_id))
+        self._claim_alone(queue)
+        self.actors.claim([self.actors.want(queue, 3, suspects=0)])
+
+    @rule(queue=queues, ago=ago, ending=endings, is_lost=booleans)
+    def cancel_what_runs(self, queue: str, ago: int, ending: Ended, is_lost: bool) -> None:
+        held = self.actors.ensure_held(queue)
+        if not held:
+            return
+        one = pick(held, ago)
+        self.actors.do(partial(self.pair.cancel, queue, one.taken.id))
+        if is_lost:
+            self.lose(queue, ago, others=False)
+        self.actors.settle(held, ending, ago, 2)
+
+    def drain(self, queue: str) -> None:
+        """Let one process do all there is, without limits: nothing may be left for ever.
+
+        Raises:
+            AssertionError: a job never ended, or something stays after all retention.
+        """
+        model, limits = self.pair.queues[queue], self.pair.limits
+        self.pair.is_twice = False
+        self.pair.pause(queue, "-", "")
+        self.pair.set_limits(queue, "c3")
+        self.pair.expire(queue, "turn")
+        self.actors.join((queue,))
+        for number in range(_ROUNDS):
+            self.pair.clock.now += limits.lease // 2 - 1
+            self.pair.renew([queue], self.actors.newest)
+            self.pair.upkeep([queue])
+            claimed = self.actors.claim([self.actors.want(queue, 5, suspects=number % 2 * 3)])
+            claimed += self._claim_alone(queue)
+            self.actors.settle(claimed, Ended("done", 0, None), 0, 5)
+            if not any(job.ending is None for job in model.jobs.values()):
+                break
+        left = [job for job in model.jobs.values() if job.ending is None]
+        assert not left, f"never done: {left}"
+        self._forget_all(queue)
+
+    def _forget_all(self, queue: str) -> None:
+        model, limits = self.pair.queues[queue], self.pair.limits
+        self.pair.set_limits(queue, "-")
+        self.pair.onward(queue, list(model.onward.items()))
+        for duration in (limits.finished_age, limits.dead_age, limits.id_memory):
+            self.pair.clock.now += duration + 1
+            for _ in range(3):
+                self.pair.upkeep([queue])
+        self.actors.claim([self.actors.want(queue, 5, suspects=5)])
+        self._claim_alone(queue)
+        for holder in list(model.leases):
+            self.pair.depart([queue], holder)
+        kept = self.pair.kept(queue)
+        assert set(kept) <= {"stats", "wake"}, f"left for ever: {kept}"
