@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from redispatcher_fastapi.clock import LONGEST_DELAY, to_milliseconds
 from redispatcher_fastapi.errors import ConfigurationError
@@ -168,14 +168,15 @@ def _listed(limits: Any, where: str) -> list[Limit]:
             f"{where} must be a list of limits, as in [Concurrency(10)], not "
             f"{type(limits).__name__}."
         )
-    given: list[Any] = list(limits)
-    for each in given:
+    given: list[Limit] = []
+    for each in cast("Iterable[object]", limits):
         if not isinstance(each, (Concurrency, RateLimit, Ordered, Fair)):
             name = each.__name__ if isinstance(each, type) else repr(each)
             raise ConfigurationError(
                 f"{where} has {name:.80}, which is no limit: there are Concurrency(...), "
                 "RateLimit(...), Ordered(...) and Fair(...)."
             )
+        given.append(each)
     return given
 
 
@@ -224,7 +225,7 @@ def _check_key(name: str, key: Any, *, is_needed: bool = False) -> None:
     if key is None and not is_needed:
         return
     fields: Any = (key,) if isinstance(key, str) else key
-    names: list[Any] = list(fields) if isinstance(fields, tuple) else []
+    names = cast("tuple[object, ...]", fields) if isinstance(fields, tuple) else ()
     is_named = all(isinstance(each, str) and each for each in names)
     if not names or not is_named or len(set(names)) < len(names):
         raise ConfigurationError(

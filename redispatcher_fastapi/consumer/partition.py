@@ -139,8 +139,9 @@ def _find_unstable(annotation: Any) -> str | None:
     """Return the name of a type in an annotation whose values have no stable text."""
     origin = get_origin(annotation)
     if isinstance(annotation, type) and origin is None:
-        is_unstable = issubclass(annotation, _UNSTABLE) or is_dataclass(annotation)
-        return annotation.__name__ if is_unstable else None
+        named: type[object] = annotation
+        is_unstable = issubclass(named, _UNSTABLE) or is_dataclass(named)
+        return named.__name__ if is_unstable else None
     if isinstance(origin, type) and issubclass(origin, (Sequence, Mapping, set, frozenset)):
         return origin.__name__
     if annotation is Any:

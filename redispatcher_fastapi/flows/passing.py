@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.broker.onward import OnwardBroker
 from redispatcher_fastapi.broker.sending import DirectSender
@@ -44,9 +44,10 @@ class Passing:
         sealing: Sealing | None,
         *,
         stuck: Callable[[EndedJob, Exception], None],
+        onward: OnwardBroker | None = None,
     ) -> None:
         """``stuck`` is told of what cannot be passed on; it is tried again with the next call."""
-        self._onward = OnwardBroker(broker.connections.worker_line, broker.clock)
+        self._onward = onward or OnwardBroker(broker.connections.worker_line, broker.clock)
         self._sender = DirectSender.of(broker)
         self._sealing = sealing
         self._stuck = stuck
@@ -168,7 +169,7 @@ def _reason(ended: EndedJob) -> bytes:
 
 
 def _key_value(fields: Any, name: str, step: Step) -> str | int | None:
-    value: Any = fields.get(name) if isinstance(fields, dict) else None
+    value = cast("dict[str, Any]", fields).get(name) if isinstance(fields, dict) else None
     if value is not None and not isinstance(value, (str, int)):
         raise ContinuationError(
             f"The message for {step.queue!r} has no text in {name!r}, the key of its limits."

@@ -91,7 +91,7 @@ class Claimer:
         self._runner = runner
         self._quiet = quiet
         self._hooks = hooks
-        self._paused: frozenset[str] = frozenset()
+        self._paused: set[str] = set()
         self._news = asyncio.Event()
         self._next_sequence = 1
         self._turn = 0
@@ -266,7 +266,7 @@ class Claimer:
     def _note_pauses(self, claimed: Claimed) -> None:
         """Tell of each queue that is paused, or is so no longer, once."""
         before = self._paused
-        self._paused = frozenset((before & claimed.unleased) | claimed.paused)
+        self._paused = (before & claimed.unleased) | claimed.paused
         for queue in sorted(self._paused - before):
             self._hooks.queue_paused(queue)
         for queue in sorted(before - self._paused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -11,6 +12,7 @@ from redispatcher_fastapi import (
     BaseConsumer,
     ConfigurationError,
     InvalidNameError,
+    Job,
     JobCancelledError,
     JobFailedError,
     JobState,
@@ -20,6 +22,7 @@ from redispatcher_fastapi import (
     Unique,
     chain,
 )
+from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.sealing import AesGcmCipher
 from tests.flows.photos import ALL, Collect, Fetch, Part, Resize, Upload
 from tests.pool.running import PATIENCE, running_pool
@@ -81,8 +84,8 @@ async def test_a_dead_step_that_is_redriven_goes_on(redis_dsn: str, leak_check: 
         await wait_until(lambda: _is_dead_twice(again.jobs[0]))
 
 
-async def _is_dead_twice(job: object) -> bool:
-    record = await job.info()  # type: ignore[attr-defined]  # any handle
+async def _is_dead_twice(job: Job[Any]) -> bool:
+    record = await job.info()
     return record is not None and len(record.history) == 2
 
 
@@ -119,8 +122,8 @@ async def test_a_step_that_was_forestalled_is_not_published_by_one_that_succeeds
         assert await flow.jobs[1].state() is JobState.CANCELLED
 
 
-async def _is_passed_on(broker: object, queue: str) -> bool:
-    client = broker.connections.publisher  # type: ignore[attr-defined]  # of any broker
+async def _is_passed_on(broker: Broker, queue: str) -> bool:
+    client = broker.connections.publisher_line
     return not await client.execute_command("EXISTS", f"rd:{{{queue}}}:onward")
 
 

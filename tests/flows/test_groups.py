@@ -102,6 +102,6 @@ async def test_what_cannot_be_a_group_is_refused(redis_dsn: str) -> None:
         with pytest.raises(InvalidOptionError, match="1 to 10000 messages, not 0"):
             await publisher.publish_group([], then=Collect)
         with pytest.raises(ConfigurationError, match="must inherit from GroupResult"):
-            await publisher.publish_group(parts(1), then=Upload)  # type: ignore[call-overload]  # pyright: ignore
+            await publisher.publish_group(parts(1), then=Upload)  # type: ignore[arg-type]  # pyright: ignore
         with pytest.raises(ConfigurationError, match="first_failure"):
             await publisher.publish_group(parts(1), then=Collect, when="never")  # type: ignore[call-overload]  # pyright: ignore

@@ -57,8 +57,8 @@ async def test_passing_on_twice_makes_one_job(redis_dsn: str, leak_check: None) 
         broker = Broker(connections, config.engine_settings())
         await end_two_of(broker, member_of="group")
         stuck = Stuck()
-        dying = Passing(broker, None, stuck=stuck)
-        dying._onward = Forgetful(connections.worker_line, broker.clock)
+        forgetful = Forgetful(connections.worker_line, broker.clock)
+        dying = Passing(broker, None, stuck=stuck, onward=forgetful)
 
         assert await dying.pass_on("part") == 2
         assert await Passing(broker, None, stuck=stuck).pass_on("part") == 2
@@ -96,7 +96,7 @@ async def test_nonsense_stays_and_holds_nobody_up(redis_dsn: str) -> None:
     config = RedispatcherConfig(redis_dsn=redis_dsn)
     async with Connections(config.dsn) as connections:
         broker = Broker(connections, config.engine_settings())
-        client = connections.publisher
+        client = connections.publisher_line
         for number, text in enumerate(
             [b"", b"X", b"S+{", b'S+{"steps":[{}]}\n1', b'S+{"steps":1}\n']
         ):

@@ -20,7 +20,7 @@ def find_broken(queue: Queue, found: Dump) -> list[str]:
 def _find_misplaced(queue: Queue, found: Dump) -> list[str]:
     """Return the jobs that are not in exactly the one place of their state."""
     places: dict[str, list[str]] = {job_id: [] for job_id in queue.jobs}
-    void = Counter(found.get("moved", _NOTHING).content)
+    void: Counter[str] = Counter(found.get("moved", _NOTHING).content)
     ghosts = found.get("ghosts", _NOTHING).content
     for key, entry in found.items():
         name = key.partition(":")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from redispatcher_fastapi.broker import scripts
 from redispatcher_fastapi.broker.records import parse_faults, split_live_record
@@ -173,8 +173,8 @@ class Pair(Looking):
 
 
 def _read_published(reply: Any) -> Published:
-    letters, *others = reply if isinstance(reply, list) else [reply]
-    return Published(letters.decode(), [other.decode() for other in others])
+    parts = cast("list[bytes]", reply) if isinstance(reply, list) else [reply]
+    return Published(parts[0].decode(), [other.decode() for other in parts[1:]])
 
 
 def _read_claim(reply: Any, first: int) -> Claim:

@@ -91,8 +91,18 @@ _results = st.sampled_from([None, None, b"{}", b"[1,2]"])
 endings = st.builds(Ended, st.sampled_from([*_ACTIONS, "limited"]), delays, _results, booleans)
 operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
 #: The kinds of keys that Redis itself ends.
-EXPIRING = ["watched", "turn", "grace", "result", "calls", "history", "poke", "held_back"]
-EXPIRING += ["starts", "joins"]
+EXPIRING = [
+    "watched",
+    "turn",
+    "grace",
+    "result",
+    "calls",
+    "history",
+    "poke",
+    "held_back",
+    "starts",
+    "joins",
+]
 
 
 def pick(values: Sequence[_Value], ago: int) -> _Value:

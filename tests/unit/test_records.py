@@ -10,8 +10,10 @@ from redispatcher_fastapi.job import JobState, Priority
 #: Of a job that asks for nothing: level, partition, expiry, whether it is to be cancelled.
 PLAIN = (b"normal", b"", b"", b"")
 
+Reply = list[bytes | list[bytes]]
 
-def live(envelope: bytes) -> list[object]:
+
+def live(envelope: bytes) -> Reply:
     return [b"queued", b"1767268800000" + envelope, b"", b"", b"", [], *PLAIN]
 
 
@@ -107,7 +109,18 @@ def test_a_delivery_that_was_changed_by_hand_has_no_start(delivery: bytes) -> No
 
 
 def test_a_level_that_was_changed_by_hand_is_shown_as_normal() -> None:
-    reply = [b"queued", b"1767268800000{}", b"", b"", b"", [], b"urgent\xff", b"a\xff", b"x", b""]
+    reply: Reply = [
+        b"queued",
+        b"1767268800000{}",
+        b"",
+        b"",
+        b"",
+        [],
+        b"urgent\xff",
+        b"a\xff",
+        b"x",
+        b"",
+    ]
 
     shown = parse_record("letters", "a", reply)
 
