@@ -323,16 +323,3 @@ class Claimer:
             lambda: self._broker.renew(holders), "renew leases", stop=self._quiet, watch=self._watch
         )
         self.apply_renewal(holders, answers)
-
-
-def wake_in_turn(claimers: Sequence[Claimer], sharing: Sharing, *, but: Claimer | None) -> None:
-    """Wake those, but one, who are to fill the slots that are free, where all share them."""
-    if not sharing.is_limited or sharing.is_full:
-        return
-    counts = sharing.allot_all()
-    is_needed = any(count and lane.may_have_more for lane, count in counts.items())
-    for claimer in claimers:
-        if claimer is not but and (
-            claimer.has_use_for(counts) or (not is_needed and claimer.has_unwatched())
-        ):
-            claimer.wake()

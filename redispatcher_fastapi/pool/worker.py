@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,17 +10,18 @@ from typing import TYPE_CHECKING
 from redispatcher_fastapi.broker.cancellation import end_tasks
 from redispatcher_fastapi.broker.types import Released
 from redispatcher_fastapi.broker.working import WorkerBroker
-from redispatcher_fastapi.describing import shown_id
-from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.hooks import GuardedHooks
 from redispatcher_fastapi.pool.batching import BatchLane, give_back_gathered
-from redispatcher_fastapi.pool.cancelling import Canceller
-from redispatcher_fastapi.pool.claiming import Claimer, wake_in_turn
-from redispatcher_fastapi.pool.contact import Contact
+from redispatcher_fastapi.pool.claimers import Claimers
 from redispatcher_fastapi.pool.health import QueueHealth, queue_health
 from redispatcher_fastapi.pool.heartbeat import make_heartbeats
 from redispatcher_fastapi.pool.lanes import Lane, find_run
-from redispatcher_fastapi.pool.leaving import wait_until_ended
+from redispatcher_fastapi.pool.leaving import (
+    cancel_rest,
+    depart,
+    finish_settling,
+    wait_until_ended,
+)
 from redispatcher_fastapi.pool.loop_watch import LoopWatch
 from redispatcher_fastapi.pool.passing_on import PassingOn
 from redispatcher_fastapi.pool.running import JobRunner
@@ -39,16 +39,12 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.types import Delivery, Outcome
     from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.pool.claiming import Claimer
     from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.scheduling import Timetable
     from redispatcher_fastapi.sealing import Sealing
 
-logger = logging.getLogger("redispatcher.pool")
-
-_UNWIND_SECONDS = 3.0
-_SETTLE_SECONDS = 5.0
 _PASS_ON_SECONDS = 2.0
-_DEPART_SECONDS = 2.0
 #: What a burst waits for is on its way already.
 _BURST_LINGER = timedelta(milliseconds=50)
 
@@ -91,25 +87,16 @@ class Worker:
             onward=self._passing.note,
         )
         self._loop = asyncio.get_running_loop()
-        # One lost shard of a cluster must not take the queues of the others with it.
-        groups = [[lane] for lane in lanes] if broker.connections.is_cluster else [lanes]
-        self._claimers = [
-            Claimer(
-                self._broker,
-                broker.connections,
-                group,
-                Contact([lane.queue for lane in group], self._hooks),
-                canceller=Canceller(self._hooks, end=self._end),
-                sharing=self._sharing,
-                runner=self,
-                quiet=self._quiet,
-                hooks=self._hooks,
-            )
-            for group in groups
-        ]
-        self._claimer_of = {
-            queue: claimer for claimer in self._claimers for queue in claimer.queues
-        }
+        self._claimers = Claimers(
+            self._broker,
+            broker.connections,
+            lanes,
+            sharing=self._sharing,
+            runner=self,
+            quiet=self._quiet,
+            hooks=self._hooks,
+            end=self._end,
+        )
         self._heartbeats = make_heartbeats(broker, self._broker, self._claimers, self._loop)
         self._schedulers = make_schedulers(
             broker, timetables, [claimer.queues for claimer in self._claimers]
@@ -136,7 +123,7 @@ class Worker:
         return tuple(
             queue_health(
                 lane,
-                self._claimer_of[lane.queue].contact,
+                self._claimers.of(lane.queue).contact,
                 unconfirmed=self._settler.longest_wait(lane.queue),
             )
             for lane in self._lanes
@@ -163,7 +150,7 @@ class Worker:
         self._is_draining = True
         self._hooks.pool_draining(self.running)
         give_back_gathered(self._lanes)
-        self._wake_all()
+        self._claimers.wake()
         self._end_drain()
 
     def quiet(self) -> None:
@@ -172,7 +159,7 @@ class Worker:
         for claimer in self._claimers:
             claimer.contact.note_stop()
         give_back_gathered(self._lanes)
-        self._wake_all()
+        self._claimers.wake()
 
     def stop_now(self) -> None:
         """Stop claiming, cancel what is running and give it back."""
@@ -231,15 +218,15 @@ class Worker:
                         self._tasks, grace_period.total_seconds(), or_set=self._stop_now
                     )
                     await end_tasks(cancelling)
-                await self._cancel_rest()
-                await self._finish_settling(settling)
+                await cancel_rest(self._lanes, self._tasks, give_back=self._give_back)
+                await finish_settling(self._settler, settling, self._lanes, self._hooks)
                 await end_tasks([passing])
                 await self._passing.finish(_PASS_ON_SECONDS)
         finally:
             # After an orderly end nothing is left to do here but the leave-taking.
             try:
-                await self._cancel_rest()
-                await asyncio.gather(*map(self._depart, self._claimers))
+                await cancel_rest(self._lanes, self._tasks, give_back=self._give_back)
+                await asyncio.gather(*(depart(self._settler, each) for each in self._claimers))
             finally:
                 self._loop_watch.stop()
                 for heartbeat in self._heartbeats:
@@ -300,10 +287,7 @@ class Worker:
 
     def share_out(self, but: Claimer | None = None) -> None:
         """Wake the claimers, but one, whose turn it is to fill the free slots."""
-        if len(self._claimers) > 1:
-            wake_in_turn(self._claimers, self._sharing, but=but)
-        elif but is None:
-            self._wake_all()
+        self._claimers.share_out(but)
 
     @property
     def _is_busy(self) -> bool:
@@ -314,19 +298,14 @@ class Worker:
     def _note_settled(self) -> None:
         self._end_drain()
         if self._is_burst and not self._is_busy:
-            for claimer in self._claimers:
-                claimer.note_work()
+            self._claimers.note_work()
 
     def _end_drain(self) -> None:
         if self._is_draining and not self._is_busy:
             self.quiet()
 
     def _go_on(self, lane: Lane) -> None:
-        self._claimer_of[lane.queue].wake()
-
-    def _wake_all(self) -> None:
-        for claimer in self._claimers:
-            claimer.wake()
+        self._claimers.of(lane.queue).wake()
 
     def _finish(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
         """Take in that the handler of a job has ended, perhaps long after it was given back."""
@@ -356,44 +335,10 @@ class Worker:
             if any(each.may_have_more for each in self._lanes):
                 self.share_out()
         elif lane.may_have_more:
-            self._claimer_of[lane.queue].wake()
+            self._claimers.of(lane.queue).wake()
         if was_reserving:
-            self._wake_all()
+            self._claimers.wake()
 
-    async def _cancel_rest(self) -> None:
-        """Cancel what still runs and hand it over to be given back, heeding or not."""
-        runs = [(lane, run) for lane in self._lanes for run in lane.runs.values()]
-        if not runs:
-            return
-        logger.info("Giving back %d job(s) that did not finish in time.", len(runs))
-        for _, run in runs:
-            run.cancel(StopReason.SHUTDOWN)
-        await wait_until_ended(self._tasks, _UNWIND_SECONDS)
-        for lane, run in runs:
-            if run.is_ended:
-                continue
-            logger.warning(
-                "Job %s does not heed its cancellation; giving it back all the same.",
-                shown_id(run.delivery.job_id),
-            )
-            self._end(lane, run, Released())
-            self._heedless += run.task is not None and not run.task.done()
-
-    async def _finish_settling(self, settling: asyncio.Task[None]) -> None:
-        self._settler.close()
-        await asyncio.wait([settling], timeout=_SETTLE_SECONDS)
-        if not settling.done():
-            settling.cancel()
-            for lane in self._lanes:
-                if lane.unsettled:
-                    job_ids = [delivery.job_id for delivery in lane.unsettled.values()]
-                    self._hooks.outcomes_unconfirmed(lane.queue, job_ids)
-
-    async def _depart(self, claimer: Claimer) -> None:
-        """Give back what Redis still sees here, and end the leases."""
-        try:
-            async with asyncio.timeout(_DEPART_SECONDS):
-                await self._settler.settle_rest(claimer.queues)
-                await claimer.depart()
-        except (BrokerError, TimeoutError) as error:
-            logger.warning("Could not take leave of Redis, the leases end by themselves: %s", error)
+    def _give_back(self, lane: Lane, run: Run) -> None:
+        self._end(lane, run, Released())
+        self._heedless += run.task is not None and not run.task.done()
