@@ -59,6 +59,8 @@ class Outbox:
         self._schema = schema
         self._metadata = metadata
         self._wakers: set[Callable[[], None]] = set()
+        if metadata is not None:
+            _ = self.table  # made now, before anybody creates or migrates what is in the metadata
 
     @cached_property
     def table(self) -> Table:
@@ -68,6 +70,10 @@ class Outbox:
         from redispatcher_fastapi.database.tables import make_table
 
         metadata = MetaData() if self._metadata is None else self._metadata
+        schema = self._schema or metadata.schema
+        name = f"{schema}.{self._name}" if schema else self._name
+        if name in metadata.tables:  # of another Outbox of the same application
+            return metadata.tables[name]
         return make_table(self._name, metadata, schema=self._schema)
 
     @property

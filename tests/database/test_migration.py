@@ -68,3 +68,15 @@ def test_each_database_gets_types_that_hold_a_message(sqlite_database: Database)
     assert "position BIGINT NOT NULL AUTO_INCREMENT" in in_mysql
     assert "position INTEGER NOT NULL" in in_sqlite
     assert "CREATE TABLE jobs.redispatcher_outbox" in in_mysql
+
+
+def test_the_table_is_among_those_of_the_application_before_anything_is_started(
+    sqlite_database: Database,
+) -> None:
+    metadata = MetaData()
+
+    first = Outbox(sqlite_database.engine(), metadata=metadata)
+    second = Outbox(sqlite_database.engine(), metadata=metadata)
+
+    assert list(metadata.tables) == ["redispatcher_outbox"]
+    assert first.table is second.table
