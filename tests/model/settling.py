@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 from redispatcher_fastapi.job import JobState
@@ -130,11 +131,11 @@ def _rest(queue: Queue, job: Job, one: Settled) -> None:
     """Let nothing of the job's partition start for a while, or nothing of the queue."""
     until = queue.now + one.delay
     if job.partition and one.reason != "queue":
-        # The half marks what a job asked for: new limits do not end it.
+        # The half, before the end, marks what a job asked for: new limits do not end it.
         rests = queue.resting.get(job.partition, 0)
         if rests == int(rests):
             rests = 0
-        queue.resting[job.partition] = int(max(rests, until)) + 0.5
+        queue.resting[job.partition] = ceil(max(rests, until)) - 0.5
     else:
         queue.control.rest = max(queue.control.rest or 0, until)
 

@@ -61,11 +61,11 @@ for index, outcome in ipairs(answers) do
       set_special(prefix)
       local key = reason ~= 'queue' and call('HGET', prefix .. 'partitions', id)
       if key then
-        -- The half is the mark of a rest that a job asked for: new limits do not end it. That of a rate begins again if
-        -- it is the longer one.
+        -- The half, just before the end, is the mark of a rest that a job asked for: new limits do not end it. That of a
+        -- rate begins again if it is the longer one.
         local rests = tonumber(call('ZSCORE', prefix .. 'resting', key) or 0)
         if rests % 1 == 0 then rests = 0 end
-        call('ZADD', prefix .. 'resting', int(math.floor(math.max(rests, now + delay))) .. '.5', key)
+        call('ZADD', prefix .. 'resting', int(math.ceil(math.max(rests, now + delay)) - 1) .. '.5', key)
       else
         local rests = tonumber(call('HGET', prefix .. 'control', 'rest') or 0)
         call('HSET', prefix .. 'control', 'rest', int(math.max(rests, now + delay)))

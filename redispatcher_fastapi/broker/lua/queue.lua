@@ -24,7 +24,7 @@ for index = 1, #lines, 2 do
   partitions[#partitions + 1] = key
   partitions[#partitions + 1] = tonumber(lines[index + 1])
   partitions[#partitions + 1] = tonumber(call('HGET', prefix .. 'used', key) or 0)
-  partitions[#partitions + 1] = until_when and tonumber(until_when) > now and int(tonumber(until_when)) or ''
+  partitions[#partitions + 1] = until_when and tonumber(until_when) > now and int(math.ceil(tonumber(until_when))) or ''
 end
 return {is_paused and control[1] or '', rests, control[3] or '-', count_queued(prefix), count_running(prefix), pools,
   call('ZCARD', prefix .. 'lines'), call('ZCOUNT', prefix .. 'resting', '(' .. stamp, '+inf'), partitions}

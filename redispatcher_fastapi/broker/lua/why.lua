@@ -31,7 +31,7 @@ end
 if ends then return {'rate_limited', int(ends), 'queue'} end
 local rules, key = read_rules(prefix, ARGV[3]), call('HGET', prefix .. 'partitions', id)
 local rests = key and tonumber(call('ZSCORE', prefix .. 'resting', key) or 0) or 0
-if rests > now then return {'rate_limited', int(rests), 'partition'} end
+if rests > now then return {'rate_limited', int(math.ceil(rests)), 'partition'} end
 
 local has_pool = false
 for _, holder in ipairs(call('ZRANGE', prefix .. 'leases', 0, -1)) do
