@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from email.message import EmailMessage
 from email.utils import make_msgid
 from pathlib import Path
@@ -15,6 +16,7 @@ from fastapi import Depends
 from example_app.settings import Settings, get_settings
 
 SENDER = "Example service <hello@example.com>"
+OWNERS = "owners@example.com"
 
 
 class Mailer(Protocol):
@@ -58,10 +60,21 @@ def get_mailer(settings: Annotated[Settings, Depends(get_settings)]) -> Mailer:
 
 def compose_welcome(*, email: str, name: str) -> EmailMessage:
     """Return the mail that a new user gets."""
+    text = f"Hello {name},\n\nit is good to have you here.\n"
+    return _compose(email, subject=f"Welcome, {name}!", text=text)
+
+
+def compose_report(*, count: int, since: datetime, until: datetime) -> EmailMessage:
+    """Return the mail that tells the owners how many have signed up."""
+    text = f"From {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC.\n"
+    return _compose(OWNERS, subject=f"Sign-ups: {count}", text=text)
+
+
+def _compose(to: str, *, subject: str, text: str) -> EmailMessage:
     mail = EmailMessage()
     mail["From"] = SENDER
-    mail["To"] = email
-    mail["Subject"] = f"Welcome, {name}!"
+    mail["To"] = to
+    mail["Subject"] = subject
     mail["Message-ID"] = make_msgid(domain="example.com")
-    mail.set_content(f"Hello {name},\n\nit is good to have you here.\n")
+    mail.set_content(text)
     return mail

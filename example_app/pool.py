@@ -6,8 +6,13 @@ options.
 
 from __future__ import annotations
 
+import asyncio
+
 from example_app.consumers import make_config
+from example_app.database import create_tables
 from redispatcher_fastapi import ConsumerPool
 
 if __name__ == "__main__":
-    ConsumerPool(make_config()).start()
+    config = make_config()
+    asyncio.run(create_tables())
+    ConsumerPool(config).start()

@@ -117,10 +117,8 @@ def test_it_serves_on_the_next_free_port_until_it_is_stopped(
 
 @pytest.mark.redis
 def test_the_consumers_run_without_the_api(short_folder: Path, redis_server: RedisServer) -> None:
-    with run(short_folder, "example_app.pool", REDISPATCHER_REDIS_DSN=redis_server.dsn) as (
-        process,
-        output,
-    ):
+    environment = {"REDISPATCHER_REDIS_DSN": redis_server.dsn, "DATA_DIR": str(short_folder)}
+    with run(short_folder, "example_app.pool", **environment) as (process, output):
         with redis_server.client() as client:
             wait_until_blocking(
                 lambda: client.execute_command("EXISTS", "rd:{webhooks}:leases") == 1,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Generator
 from email import message_from_bytes
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
@@ -22,22 +20,6 @@ FINISHED = {"succeeded", "dead", "cancelled"}
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[FastAPI]:
-    """The application, imported anew under the settings of one test."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "example_app"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setenv("REDISPATCHER_REDIS_DSN", f"memory://{uuid4().hex}")
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("RUN_POOL", "1")
-    monkeypatch.setenv("SMTP_HOST", "")
-    from example_app.main import app
-
-    yield app
-    for name in [name for name in sys.modules if name.partition(".")[0] == "example_app"]:
-        del sys.modules[name]
-
-
-@pytest.fixture
 def client(app: FastAPI) -> Generator[TestClient]:
     with TestClient(app) as client:
         yield client
@@ -46,7 +28,7 @@ def client(app: FastAPI) -> Generator[TestClient]:
 def outcome(client: TestClient, accepted: dict[str, Any]) -> dict[str, Any]:
     """Return what the API says of a job once it has finished."""
     address = f"/jobs/{accepted['queue']}/{accepted['job_id']}"
-    wait_until_blocking(lambda: client.get(address).json()["state"] in FINISHED)
+    wait_until_blocking(lambda: client.get(address).json().get("state") in FINISHED)
     job: dict[str, Any] = client.get(address).json()
     return job
 
@@ -135,6 +117,8 @@ def test_a_picture_is_made_small(client: TestClient) -> None:
     thumbnail = client.get(f"/thumbnails/{accepted['picture']}")
     with Image.open(io.BytesIO(thumbnail.content)) as small:
         assert (small.format, small.size) == ("JPEG", (240, 120))
+    wait_until_blocking(lambda: client.get(f"/pictures/{accepted['picture']}").status_code == 200)
+    assert client.get(f"/pictures/{accepted['picture']}").json() == [64, 240]
 
 
 def test_what_is_no_picture_is_not_tried_again(client: TestClient) -> None:
@@ -162,7 +146,10 @@ def test_a_partner_who_answers_late_is_called_again(client: TestClient) -> None:
     assert (job["state"], job["attempts"]) == ("succeeded", 3)
 
 
-@pytest.mark.parametrize("address", ["/jobs/webhooks/nothing", "/jobs/others/nothing", "/users/9"])
+@pytest.mark.parametrize(
+    "address",
+    ["/jobs/webhooks/nothing", "/jobs/others/nothing", "/users/9", "/notes/9", "/pictures/none"],
+)
 def test_what_is_unknown_is_not_found(client: TestClient, address: str) -> None:
     assert client.get(address).status_code == 404
 
@@ -177,7 +164,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_never_shows_text_as_html(
     page = client.get("/")
 
     assert page.headers["content-type"].startswith("text/html")
-    for form in ("signup", "picture", "order"):
+    for form in ("signup", "picture", "order", "report"):
         assert f'id="{form}"' in page.text
     assert "://" not in page.text
     assert not any(word in page.text for word in ("innerHTML", "outerHTML", "document.write"))
