@@ -35,7 +35,17 @@ GOOD: tuple[Call, ...] = (
     Call(scripts.PUBLISH, [NOW, 100, "", 2, "n1", _LIVE, "n2", _LIVE]),
     Call(scripts.PUBLISH, [NOW, 100, 2, 4, "n1", _LIVE, "d500", "1", "n2", _LIVE, "", ""]),
     Call(scripts.PUBLISH, [NOW, 100, "", 2, "n1", _LIVE]),
+    Call(
+        scripts.PUBLISH,
+        [
+            *(NOW, 100, "", 10, "n1", _LIVE, "d500", "", "high", "K", "d9000", "d:p", "U", "then"),
+            *("n2", _LIVE, "", "1", "", "", f"a{NOW + 9}", "t5000:r", "V", ""),
+        ],
+    ),
     Call(scripts.CLAIM, [NOW, "p", 2, 1, 50, ""]),
+    Call(scripts.CLAIM, [NOW, "p", 9, 1, 50, "c5;k2;r9/5000,99/60000;s1/5000"]),
+    Call(scripts.CLAIM, [NOW + 9000, "p", 9, 1, 50, "o"]),
+    Call(scripts.CLAIM_SOLO, [NOW, "p", 60, "1", 1000, "c5;s1/5000;o"]),
     Call(scripts.CLAIM_SOLO, [NOW, "p", 60, "1", 1000, ""]),
     Call(scripts.CLAIM_SOLO, [NOW, "p", 60, "", 1000, ""]),
     Call(scripts.RENEW, [NOW, 30_000, "p"]),
@@ -59,7 +69,25 @@ GOOD: tuple[Call, ...] = (
         [NOW, "p", 9, 86_400_000, 3_600_000, "h1", f"1,{NOW}", "snooze", 500, "", ""],
     ),
     Call(scripts.RELEASE, [NOW, "p", 9, 3_600_000, "h1", f"1,{NOW}", "h2", f"2,{NOW}"]),
+    Call(
+        scripts.FAIL,
+        [
+            *(NOW, "p", 9, 86_400_000, 3_600_000),
+            *("x1", f"3,{NOW}", "limited", 500, "", ""),
+            *("h2", f"2,{NOW}", "limited", 500, "queue", ""),
+            *("h1", f"1,{NOW}", "cancel", 0, "", _ERROR),
+        ],
+    ),
     Call(scripts.DEPART, [NOW, "q"]),
+    Call(scripts.PAUSE, [NOW, "d5000", "why"]),
+    Call(scripts.PAUSE, [NOW, "-", ""]),
+    Call(scripts.SET_LIMITS, [NOW, "c5;k2;r9/5000;s1/5000"]),
+    Call(scripts.SET_LIMITS, [NOW, "-"]),
+    Call(scripts.SET_PRIORITY, [NOW, "x2", "low"]),
+    Call(scripts.QUEUE, [NOW, 10]),
+    Call(scripts.WHY, [NOW, "x2", "c5;k1;r9/5000;s1/5000"]),
+    Call(scripts.ONWARD, [NOW, 10, "0", "x3", "Cthen\n"]),
+    Call(scripts.ARRIVE, [NOW, "g", 2, 2, "S{}", "1", 60_000]),
     Call(
         scripts.UPKEEP,
         [NOW + 1_000_000, 30_000, 10, 3_600_000, 10_000, 86_400_000, 10, 86_400_000, 100],
@@ -67,6 +95,8 @@ GOOD: tuple[Call, ...] = (
     Call(scripts.UPKEEP, [NOW, 30_000, 0, 0, 0, 86_400_000, 0, 0, 0]),
     Call(scripts.CANCEL, [NOW, "r1", 3_600_000]),
     Call(scripts.CANCEL, [NOW, "t1", 3_600_000]),
+    Call(scripts.CANCEL, [NOW, "x1", 3_600_000]),
+    Call(scripts.CANCEL, [NOW, "none", 3_600_000, "1"]),
     Call(scripts.REDRIVE, [NOW, "d1"]),
     Call(scripts.DELETE, [NOW, "r1"]),
     Call(scripts.DELETE, [NOW, "d1"]),
@@ -110,6 +140,9 @@ def fill(client: BlockingClient) -> None:
     for holder in ("p", "q"):
         do(scripts.RENEW, 30_000, holder)
     publish("h1", "h2", "d1", "s1", "t1")
+    special: list[Argument] = []
+    for job_id, due in (("x1", ""), ("x2", ""), ("x3", "d9000")):
+        special += [job_id, _LIVE, due, "", "high", "K", "d9000", "d:k", job_id, "then"]
     do(scripts.CLAIM, "p", 2, 0, 1, "")
     do(scripts.CLAIM, "q", 3, 0, 1, "")
     dead: list[Argument] = ["d1", f"1,{NOW}", "dead", 0, "failed", _ERROR]
@@ -118,6 +151,10 @@ def fill(client: BlockingClient) -> None:
     do(scripts.ACK, "q", 1, 10, 3_600_000, 0, 86_400_000, 1, "s1", f"2,{NOW}", "5,5")
     publish("r1", "r2", "c1")
     do(scripts.CANCEL, "c1", 3_600_000)
+    do(scripts.PUBLISH, 100, "", 10, *special)
+    do(scripts.CLAIM, "p", 1, 0, 3, "k1;s5/60000;r9/60000")
+    do(scripts.CANCEL, "x3", 3_600_000)
+    do(scripts.ARRIVE, "g", 1, 2, "S{}", "", 60_000)
     do(scripts.PUBLISH, 100, "", 4, "later", _LIVE, "d60000", "")
     do(scripts.SCHEDULE_LOOK, 30_000, "v1", "")
     do(scripts.SCHEDULE_DECLARE, "v1", "every", _SCHEDULE, NOW, "")

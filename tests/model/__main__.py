@@ -12,7 +12,8 @@ from pathlib import Path
 from redispatcher_fastapi.broker.scripts import BlockingClient
 from tests.model.killing import kill
 from tests.model.machine import machine_for
-from tests.model.mutants import MUTANTS, Mutant
+from tests.model.mutant import Mutant
+from tests.model.mutants import MUTANTS
 from tests.model.running import open_store, run_machine
 from tests.servers import RedisServer
 

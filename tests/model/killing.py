@@ -8,7 +8,7 @@ from typing import NamedTuple
 from redispatcher_fastapi.broker.scripts import BlockingClient
 from redispatcher_fastapi.errors import BrokerError
 from tests.model.machine import machine_for
-from tests.model.mutants import Mutant
+from tests.model.mutant import Mutant
 from tests.model.mutating import mutated
 from tests.model.running import run_machine
 

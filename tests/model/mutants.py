@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Mutant(NamedTuple):
-    """One change: ``by`` stands where ``line``, or that part of it, stood once in ``script``.
-
-    A change to a library, such as ``prelude``, concerns every script that has the function.
-    """
-
-    name: str
-    script: str
-    line: str
-    by: str = ""
-
+from tests.model.mutant import Mutant
+from tests.model.mutants_of_claims import CLAIMS
+from tests.model.mutants_of_traits import TRAITS
 
 MUTANTS = (
     Mutant(
@@ -289,6 +278,8 @@ MUTANTS = (
         "if record and not string.find(record, ',r$') then",
         "if record then",
     ),
+    *CLAIMS,
+    *TRAITS,
 )
 
 

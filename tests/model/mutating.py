@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from redispatcher_fastapi.broker import scripts
 from redispatcher_fastapi.broker.scripts import LIBRARIES, Script, assemble
-from tests.model.mutants import Mutant
+from tests.model.mutant import Mutant
 
 _FOLDER = files("redispatcher_fastapi.broker") / "lua"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.model.killing import kill
-from tests.model.mutants import MUTANTS, Mutant, find
+from tests.model.mutant import Mutant
+from tests.model.mutants import MUTANTS, find
 from tests.model.mutating import MutantNotFoundError, mutated
 from tests.model.running import open_store
 from tests.servers import RedisServer

@@ -323,7 +323,7 @@ local out, prefixes = {}, queues(KEYS)
 expect(#ARGV == 5 * #prefixes + 1, 'five values per queue')
 for index = 2, #ARGV, 5 do
   expect(ARGV[index] ~= '' and whole(ARGV[index + 1], 0) and whole(ARGV[index + 2], 0) and whole(ARGV[index + 3], 0), 'a claim')
-  expect(not string.find(ARGV[index + 4], '[^%l%d/,;]'), 'limits')
+  expect(ARGV[index + 4] == '' or is_limits(ARGV[index + 4]), 'limits')
 end
 for index, prefix in ipairs(prefixes) do
   local base = 5 * index - 3

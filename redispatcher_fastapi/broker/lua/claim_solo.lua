@@ -14,7 +14,7 @@
 
 local prefix, holder, sequence = KEYS[1], ARGV[2], ARGV[3]
 local calls, held, turn = prefix .. 'calls:' .. holder, prefix .. 'held:' .. holder, holder .. ',' .. sequence
-expect(holder ~= '' and whole(sequence, 0) and whole(ARGV[5], 1) and not string.find(ARGV[6], '[^%l%d/,;]'), 'a claim')
+expect(holder ~= '' and whole(sequence, 0) and whole(ARGV[5], 1) and is_limits(ARGV[6]), 'a claim')
 if not call('ZSCORE', prefix .. 'leases', holder) then return {0} end
 if ARGV[4] ~= '1' then
   if call('LLEN', prefix .. 'solo') == 0 or stopped_until(prefix) then return {0} end

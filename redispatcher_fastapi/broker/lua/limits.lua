@@ -19,6 +19,11 @@ local function read_rules(prefix, text)
   return rules
 end
 
+-- Whether a text can be read as limits; no number in it is too large for any command.
+local function is_limits(text)
+  return not string.find(text, '[^%l%d/,;]') and not string.find(text, string.rep('%d', 16))
+end
+
 -- How many may start now by some rates, and when the next one may.
 local function allowance(starts, rates)
   local free, next_at = 1e9, now

@@ -7,7 +7,7 @@
 -- Moves    nothing
 
 local prefix = KEYS[1]
-expect(ARGV[2] == '-' or not string.find(ARGV[2], '[^%l%d/,;]'), 'limits')
+expect(ARGV[2] == '-' or is_limits(ARGV[2]), 'limits')
 call('HDEL', prefix .. 'control', 'limits')
 if ARGV[2] ~= '-' then
   set_special(prefix)

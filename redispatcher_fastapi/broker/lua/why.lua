@@ -10,7 +10,7 @@
 -- Moves    nothing
 
 local prefix, id = KEYS[1], ARGV[2]
-expect(not string.find(ARGV[3], '[^%l%d/,;]'), 'limits')
+expect(is_limits(ARGV[3]), 'limits')
 local record = call('HGET', prefix .. 'jobs', id)
 if not record then return {} end
 if is_finished(record) then
