@@ -15,7 +15,7 @@ from redispatcher_fastapi.schedules.ticks import tick_of
 from redispatcher_fastapi.stopping import Cancellation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from redispatcher_fastapi.stopping import StopReason
@@ -106,6 +106,8 @@ class JobRecord:
     expires_at: datetime | None = None
     #: It runs, and somebody has cancelled it.
     is_cancelling: bool = False
+    #: Others follow it when it ends, see ``docs/flows.md``.
+    is_followed: bool = False
 
 
 class JobStore(Protocol):
@@ -113,7 +115,15 @@ class JobStore(Protocol):
 
     async def job_state(self, queue: str, job_id: str) -> JobState | None: ...
 
+    async def job_states(self, queue: str, job_ids: Sequence[str]) -> list[JobState | None]:
+        """Return the states of several jobs of a queue."""
+        ...
+
     async def job_record(self, queue: str, job_id: str) -> JobRecord | None: ...
+
+    async def is_remembered(self, queue: str, job_id: str) -> bool:
+        """Whether there was a job of which nothing is left but its chosen id."""
+        ...
 
     async def cancel_job(self, queue: str, job_id: str) -> bool: ...
 
@@ -122,15 +132,19 @@ class JobStore(Protocol):
         ...
 
     async def wait_for_result(
-        self, queue: str, job_id: str, timeout: timedelta | None
+        self, queue: str, job_id: str, timeout: timedelta | None, *, may_come: bool = False
     ) -> bytes | None:
-        """Return the encoded result (``None``: there is none), or raise as ``Job.result``."""
+        """Return the encoded result (``None``: there is none), or raise as ``Job.result``.
+
+        With ``may_come``, a job that is not there yet is waited for.
+        """
         ...
 
-    async def wait_for_step(
-        self, queue: str, job_id: str, timeout: timedelta | None
-    ) -> bytes | None:
-        """Do the same for a job that may be still to come."""
+    async def wait_for_step(self, queue: str, job_id: str, *, may_come: bool) -> bool:
+        """Wait until a job has succeeded and what follows it is there; or raise as ``Job.result``.
+
+        ``False``: how it ended is not known any more.
+        """
         ...
 
 

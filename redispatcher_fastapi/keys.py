@@ -50,7 +50,7 @@ every script may reach all of them through the prefix it is given as its only ke
 ``held_back``             string  a limit holds jobs back: who ends one wakes; expires in a minute
 ``flows``                 hash    id -> what follows the job
 ``onward``                hash    id -> how a job ended of which something follows, to be passed on
-``joins:<group>``         hash    number of a member -> how it ended; expires a week after the last
+``joins:<group>``         hash    number of a member -> how it ended; expires after 90 days
 ``turn``                  string  holder,sequence of who empties itself for a solo job; expires
 ``stats``                 hash    counters; permanent
 ``schedules``             hash    schedule id -> revision and definition; as long as it exists

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.scripts import Argument, CommandClient, Script
     from redispatcher_fastapi.clock import Clock
 
-_PAGE = 100
-#: An incomplete group of which nothing more is heard: a member was deleted by hand, or Redis
-#: forgot it.
-_GROUP_LIFETIME = timedelta(days=7)
+#: Each brings a result along, which can have a megabyte or more.
+_PAGE = 20
+#: Of an incomplete group nothing more is heard: not all of it was published, or keys were deleted
+#: by hand. A member that waits for longer than this after all others have ended is no such case.
+_GROUP_LIFETIME = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,10 @@ class OnwardBroker:
     async def arrive(
         self, queue: str, group: str, number: int, count: int, ended: bytes, *, first_failure: bool
     ) -> Mapping[int, bytes] | None:
-        """Note the end of a member; return those of all once the group has ended."""
+        """Note the end of a member; the last one that was needed is answered with those of all.
+
+        Once the job that follows is there, the ends are forgotten.
+        """
         arguments: list[Argument] = [
             group,
             number,

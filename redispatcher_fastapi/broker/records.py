@@ -97,6 +97,7 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
             history=history,
             priority=priority,
             partition=partition,
+            is_followed=bool(reply[10]),
         )
     published_ms, _, envelope = split_live_record(record)
     body, headers = _split_envelope(envelope)
@@ -120,6 +121,7 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
         partition=partition,
         expires_at=from_milliseconds(int(expiry)) if _TIME.fullmatch(expiry) else None,
         is_cancelling=bool(reply[9]),
+        is_followed=bool(reply[10]),
     )
 
 

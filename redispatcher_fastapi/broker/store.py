@@ -67,8 +67,17 @@ class Store(JobStore):
 
     async def job_state(self, queue: str, job_id: str) -> JobState | None:
         """Return the state of a job, or ``None`` when no record is left."""
-        reply = (await self._run(RECORD, queue, "", job_id))[0]
-        return JobState(as_text(reply[0])) if reply else None
+        return (await self.job_states(queue, [job_id]))[0]
+
+    async def job_states(self, queue: str, job_ids: Sequence[str]) -> list[JobState | None]:
+        """Return the states of several jobs as they are at one moment."""
+        replies = await self._run(RECORD, queue, "", *map(write_id, job_ids))
+        return [JobState(as_text(reply[0])) if reply and reply[0] else None for reply in replies]
+
+    async def is_remembered(self, queue: str, job_id: str) -> bool:
+        """Whether nothing is left of a job but the memory of its chosen id."""
+        reply = (await self._run(RECORD, queue, "", write_id(job_id)))[0]
+        return bool(reply) and not reply[0]
 
     async def job_record(self, queue: str, job_id: str) -> JobRecord | None:
         """Return a job with its history, or ``None`` when no record is left."""
@@ -85,16 +94,14 @@ class Store(JobStore):
         ]
 
     async def wait_for_result(
-        self, queue: str, job_id: str, timeout: timedelta | None
+        self, queue: str, job_id: str, timeout: timedelta | None, *, may_come: bool = False
     ) -> bytes | None:
         """Return the encoded result once the job succeeded; raises as :meth:`Job.result` does."""
-        return await self._waiter.wait(queue, job_id, timeout)
+        return await self._waiter.wait(queue, job_id, timeout, may_come=may_come)
 
-    async def wait_for_step(
-        self, queue: str, job_id: str, timeout: timedelta | None
-    ) -> bytes | None:
-        """Do the same for a job that may be still to come."""
-        return await self._waiter.wait(queue, job_id, timeout, to_come=True)
+    async def wait_for_step(self, queue: str, job_id: str, *, may_come: bool) -> bool:
+        """Return once a job succeeded that others follow; raises as :meth:`Job.result` does."""
+        return await self._waiter.wait_for_step(queue, job_id, may_come=may_come)
 
     async def cancel_job(self, queue: str, job_id: str) -> bool:
         """Cancel a job; return whether this call ended it, or asked the process that runs it to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,7 @@ from redispatcher_fastapi.errors import (
 from redispatcher_fastapi.keys import queue_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import timedelta
 
     from redispatcher_fastapi.broker.scripts import Argument, CommandClient
@@ -42,18 +43,14 @@ class ResultWaiter:
         )
 
     async def wait(
-        self, queue: str, job_id: str, timeout: timedelta | None, *, to_come: bool = False
+        self, queue: str, job_id: str, timeout: timedelta | None, *, may_come: bool = False
     ) -> bytes | None:
-        """Return the encoded result of a job once it has one, see :class:`JobStore`.
-
-        With ``to_come``, an unknown job is waited for, too.
-        """
+        """Return the encoded result of a job once it has one, see :class:`JobStore`."""
         seconds = None if timeout is None else timeout.total_seconds()
+        look = partial(self._look, queue, job_id, "1" if may_come else "", "")
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._look(queue, job_id, to_come=to_come) or await self._listen(
-                    queue, job_id, to_come=to_come
-                )
+                reply = await look() or await self._listen(queue, job_id, look)
         except TimeoutError:
             raise TimeoutError(
                 f"Job {job_id} in queue {queue!r} did not finish within {seconds:g} s. "
@@ -61,20 +58,30 @@ class ResultWaiter:
             ) from None
         return _conclude(queue, job_id, reply)
 
-    async def _look(self, queue: str, job_id: str, *, to_come: bool) -> Sequence[Any] | None:
+    async def wait_for_step(self, queue: str, job_id: str, *, may_come: bool) -> bool:
+        """Return whether a job that others follow is known to have succeeded, once it ended."""
+        look = partial(self._look, queue, job_id, "1" if may_come else "", "1")
+        reply = await look() or await self._listen(queue, job_id, look)
+        try:
+            _conclude(queue, job_id, reply)
+        except JobExpiredError:
+            return False
+        return True
+
+    async def _look(self, queue: str, job_id: str, *options: str) -> Sequence[Any] | None:
         now = self._clock.now()
-        arguments: list[Argument] = [
-            "" if now is None else to_milliseconds(now),
-            job_id,
-            "1" if to_come else "",
-        ]
+        time: Argument = "" if now is None else to_milliseconds(now)
         with suppress(BrokerUnavailableError):
-            reply: Sequence[Any] = await WATCH.run(self._client, [queue_prefix(queue)], arguments)
+            reply: Sequence[Any] = await WATCH.run(
+                self._client, [queue_prefix(queue)], [time, job_id, *options]
+            )
             if as_text(reply[0]) != "waiting":
                 return reply
         return None
 
-    async def _listen(self, queue: str, job_id: str, *, to_come: bool) -> Sequence[Any]:
+    async def _listen(
+        self, queue: str, job_id: str, look: Callable[[], Awaitable[Sequence[Any] | None]]
+    ) -> Sequence[Any]:
         loop = asyncio.get_running_loop()
         announcements = self._announcements.get(loop)
         if announcements is None:
@@ -83,7 +90,7 @@ class ResultWaiter:
         async with announcements.listening(queue, job_id) as news:
             while True:
                 news.clear()
-                reply = await self._look(queue, job_id, to_come=to_come)
+                reply = await look()
                 if reply is not None:
                     return reply
                 with suppress(TimeoutError):

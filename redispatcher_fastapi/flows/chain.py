@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, overload
 
 from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.consumer import Consumes, ConsumesBatch, ConsumesSync, definition_of
@@ -11,8 +13,6 @@ from redispatcher_fastapi.consumer.options import checked_priority
 from redispatcher_fastapi.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.job import Priority
 
@@ -133,28 +133,23 @@ def _check_step(definition: ConsumerDefinition) -> None:
 
 def _check_fit(before: ConsumerDefinition, after: ConsumerDefinition) -> None:
     returned: Any = before.result_type
-    if isinstance(returned, type) and not issubclass(returned, after.message_type):
+    if get_origin(returned) is Annotated:
+        returned = get_args(returned)[0]
+    if isinstance(returned, str) or returned in (Any, inspect.Signature.empty):
+        return  # nobody knows yet; the consumer will, when it is given it
+    if not isinstance(returned, type) or not issubclass(returned, after.message_type):
+        name = getattr(returned, "__qualname__", returned)
         raise ConfigurationError(
-            f"{after.name} cannot follow {before.name}, which returns {returned.__qualname__} and "
-            f"not {after.message_type.__qualname__}: let it return the message of what follows."
+            f"{after.name} cannot follow {before.name}, which returns {name!s:.80} and not "
+            f"{after.message_type.__qualname__}: let it return the message of what follows."
         )
 
 
 def _check_duration(where: str, name: str, value: Any) -> None:
-    from datetime import timedelta
-
     if value is None:
         return
-    is_duration = isinstance(value, timedelta)
-    if (
-        not is_duration
-        or not timedelta() <= value <= LONGEST_DELAY
-        or (name, value)
-        == (
-            "expires",
-            timedelta(),
-        )
-    ):
+    least = timedelta(milliseconds=1) if name == "expires" else timedelta()
+    if not isinstance(value, timedelta) or not least <= value <= LONGEST_DELAY:
         raise ConfigurationError(
             f"{where} needs a timedelta of up to 100 years as `{name}`, as in timedelta(minutes=5)."
         )

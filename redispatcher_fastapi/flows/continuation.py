@@ -50,12 +50,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """The place of a job in a group: its number of ``count``, from 1."""
+    """The place of a job in a group: its number of ``count``, from 1.
+
+    ``has_result``: its consumer is not declared to return nothing.
+    """
 
     group: str
     number: int
     count: int
     is_first_failure: bool
+    has_result: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return it with short names."""
@@ -64,6 +68,7 @@ class Member:
             "number": self.number,
             "count": self.count,
             "first": self.is_first_failure,
+            "result": self.has_result,
         }
 
 
@@ -105,7 +110,11 @@ def read_continuation(
             None
             if member is None
             else Member(
-                str(member["group"]), int(member["number"]), int(member["count"]), member["first"]
+                str(member["group"]),
+                int(member["number"]),
+                int(member["count"]),
+                bool(member["first"]),
+                bool(member["result"]),
             ),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

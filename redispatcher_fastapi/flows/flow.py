@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from redispatcher_fastapi.errors import JobExpiredError
 from redispatcher_fastapi.job import JobState, as_duration
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 
+_ASKED_AT_ONCE = 500
+_CANCELLED_AT_ONCE = 50
+
 
 class Flow(Generic[R_co]):
     """A chain or a group that was published; ``R`` is what its last job returns.
@@ -25,7 +27,7 @@ class Flow(Generic[R_co]):
     The ids of all its jobs are known from the beginning, those still to come included.
     """
 
-    __slots__ = ("_decode_result", "_first", "_store", "created", "id", "jobs")
+    __slots__ = ("_decode_result", "_is_group", "_store", "created", "id", "jobs")
 
     def __init__(
         self,
@@ -34,13 +36,13 @@ class Flow(Generic[R_co]):
         jobs: Sequence[Job[Any]],
         *,
         id: str,  # the public attribute's name
-        waits_for: int,
+        is_group: bool,
         created: bool,
     ) -> None:
-        """``waits_for``: from which job on each must succeed for the last one to run."""
+        """Of a group, all ``jobs`` but the last run beside each other."""
         self._store = store
         self._decode_result = decode_result
-        self._first = waits_for
+        self._is_group = is_group
         self.id = id
         #: ``False`` when a flow with this id was published before; it was left as it was.
         self.created = created
@@ -60,40 +62,67 @@ class Flow(Generic[R_co]):
             ResultDecodingError: the result is not of the type that its consumer declares now.
         """
         wait = None if timeout is None else as_duration(timeout)
+        last, store = self.jobs[-1], self._store
         async with asyncio.timeout(None if wait is None else wait.total_seconds()):
-            for job in self.jobs[self._first : -1]:
-                try:
-                    await self._store.wait_for_step(job.queue, job.id, None)
-                except JobExpiredError:
-                    continue  # it succeeded long ago
-            last = self.jobs[-1]
-            return self._decode_result(await self._store.wait_for_step(last.queue, last.id, None))
+            if self._is_group:
+                may_come = any(await self._states_before())
+            else:
+                # The first is there, or was. Each further one may come if the one before is known
+                # to have succeeded; if that is forgotten, it came long ago.
+                may_come = False
+                for job in self.jobs[:-1]:
+                    may_come = await store.wait_for_step(job.queue, job.id, may_come=may_come)
+            stored = await store.wait_for_result(last.queue, last.id, None, may_come=may_come)
+        return self._decode_result(stored)
 
     async def state(self) -> JobState | None:
-        """Return the state of the last job, or that of the one the flow has come to.
+        """Return the state of the last job or, before it is there, of the one it waits for.
 
-        ``None`` when no record of any is left.
+        Of several it is ``RUNNING`` if one runs. Where all have succeeded, the last one is about to
+        be ``QUEUED``. ``None`` when no record of it is left.
         """
-        states = [await job.state() for job in self.jobs]
-        if states[-1] is not None:
-            return states[-1]
-        steps = states[self._first : -1] if self._first < len(states) - 1 else states[:-1]
-        ended_badly = {JobState.DEAD, JobState.CANCELLED}
-        for state in steps:
-            if state in ended_badly and self._first < len(states) - 1:
-                return state
-        waiting = [state for state in steps if state is not None and not state.is_finished]
+        last = self.jobs[-1]
+        state = await last.state()
+        if state is not None:
+            return state
+        known = [each for each in await self._states_before() if each is not None]
+        if not self._is_group:
+            known = known[-1:]
+            if known and known[0] is not JobState.SUCCEEDED:
+                return known[0]
+        waiting = [each for each in known if not each.is_finished]
         if waiting:
             return JobState.RUNNING if JobState.RUNNING in waiting else waiting[0]
-        return None if all(state is None for state in states) else JobState.QUEUED
+        if not known or await self._store.is_remembered(last.queue, last.id):
+            return None
+        return JobState.QUEUED
 
     async def cancel(self) -> bool:
         """Cancel every job that is not finished; none that is still to come will run.
 
         Return whether there was one. A job that runs is asked to end, as by :meth:`Job.cancel`.
         """
-        ended = [await self._store.forestall_job(job.queue, job.id) for job in reversed(self.jobs)]
+        # Backwards: nothing can be published of which the end was not forestalled before.
+        published = len(self.jobs) - 1 if self._is_group else 1
+        ended = [
+            await self._store.forestall_job(job.queue, job.id)
+            for job in reversed(self.jobs[published:])
+        ]
+        for start in range(0, published, _CANCELLED_AT_ONCE):
+            some = self.jobs[start : min(start + _CANCELLED_AT_ONCE, published)]
+            ended += await asyncio.gather(*(job.cancel() for job in some))
         return any(ended)
+
+    async def _states_before(self) -> list[JobState | None]:
+        """Return the states of all jobs but the last."""
+        jobs = self.jobs[:-1]
+        if not self._is_group:
+            return list(await asyncio.gather(*(job.state() for job in jobs)))
+        states: list[JobState | None] = []
+        for start in range(0, len(jobs), _ASKED_AT_ONCE):
+            ids = [job.id for job in jobs[start : start + _ASKED_AT_ONCE]]
+            states += await self._store.job_states(jobs[0].queue, ids)
+        return states
 
     def __repr__(self) -> str:
         return f"Flow(id={self.id!r}, jobs={len(self.jobs)})"

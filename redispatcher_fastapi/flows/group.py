@@ -69,12 +69,28 @@ def check_join(definition: ConsumerDefinition, when: object) -> None:
     """Refuse what cannot follow a group.
 
     Raises:
-        ConfigurationError: its message is no ``GroupResult``, or ``when`` is unknown.
+        ConfigurationError: its message is no ``GroupResult`` or needs more than that, its jobs are
+            unique, or ``when`` is unknown.
     """
     if not issubclass(definition.message_type, GroupResult):
         raise ConfigurationError(
             f"{definition.name} cannot follow a group: its Message must inherit from "
             "GroupResult[...], of what the members return."
+        )
+    needed = [
+        name
+        for name, field in definition.message_type.model_fields.items()
+        if field.is_required() and name not in GroupResult.model_fields
+    ]
+    if needed:
+        raise ConfigurationError(
+            f"{definition.name} cannot follow a group: nobody would give its Message a value for "
+            f"{needed[0]!r}. Give that field a default, or put the value into the headers."
+        )
+    if definition.unique is not None:
+        raise ConfigurationError(
+            f"{definition.name} cannot follow a group: its jobs are UNIQUE, and where one is there "
+            "already, the ends of this group would be lost. Give its work to a consumer without."
         )
     if when not in {"all_done", "first_failure"}:
         raise ConfigurationError(

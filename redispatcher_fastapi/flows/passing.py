@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from redispatcher_fastapi.broker.onward import OnwardBroker
@@ -79,15 +80,16 @@ class Passing:
             if continuation.member is not None:
                 await self._arrive(ended, continuation, continuation.member)
             else:
-                await self._publish(continuation, self._result_of(ended))
+                await self._publish(continuation, self._result_of(ended, has_result=True))
         except Exception as error:  # whatever it is, the others are to be passed on
             self._stuck(ended, error)
             return False
         return True
 
-    def _result_of(self, ended: EndedJob) -> bytes:
+    def _result_of(self, ended: EndedJob, *, has_result: bool) -> bytes:
         stored = ended.details or None
-        if self._sealing is not None:
+        # Nothing is sealed of those that never return anything.
+        if self._sealing is not None and (has_result or stored is not None):
             stored = self._sealing.open_result(stored, queue=ended.queue, job_id=ended.job_id)
         return stored or _NULL
 
@@ -128,12 +130,14 @@ class Passing:
     async def _arrive(self, ended: EndedJob, continuation: Continuation, member: Member) -> None:
         join = continuation.steps[0]
         is_success = ended.letter == "S"
-        details = self._result_of(ended) if is_success else _reason(ended)
+        has_result = member.has_result
+        details = self._result_of(ended, has_result=has_result) if is_success else _reason(ended)
         arrival = b'{"v":1,"id":"%b","end":%b}' % (ended.job_id.encode(), details)
         place = {"queue": join.queue, "job_id": f"{member.group}.{member.number}"}
         if self._sealing is not None:
             arrival = self._sealing.seal_continuation(arrival, **place)
-        ends = await self._onward.arrive(
+        arrive = partial(
+            self._onward.arrive,
             join.queue,
             member.group,
             member.number,
@@ -141,8 +145,10 @@ class Passing:
             ended.letter.encode() + arrival,
             first_failure=member.is_first_failure,
         )
+        ends = await arrive()
         if ends is not None:
             await self._publish(continuation, self._collect(join, member, ends))
+            await arrive()  # now that what follows is there, the ends are forgotten
 
     def _collect(self, join: Step, member: Member, ends: Mapping[int, bytes]) -> bytes:
         """Return the message of the job that follows a group."""

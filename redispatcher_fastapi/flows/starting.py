@@ -25,19 +25,13 @@ if TYPE_CHECKING:
 _NO_TRAITS = Traits()
 
 
-def plan_steps(
-    links: Sequence[Link], flow_id: str, headers: BaseModel | Mapping[str, Any] | None
-) -> tuple[Step, ...]:
-    """Return the jobs to come of these consumers, each with its id and its headers.
+def name_steps(links: Sequence[Link], flow_id: str) -> list[str]:
+    """Return the ids of the jobs to come of these consumers.
 
     Raises:
         InvalidNameError: the flow's id is too long for theirs.
-        MessageEncodingError: the headers are none of a consumer's.
     """
-    return tuple(
-        plan_step(link, check_job_id(f"{flow_id}.{number}"), headers)
-        for number, link in enumerate(links, start=2)
-    )
+    return [check_job_id(f"{flow_id}.{number}") for number in range(2, len(links) + 2)]
 
 
 def follow(
@@ -54,7 +48,11 @@ def follow(
 
 
 def plan_step(link: Link, job_id: str, headers: BaseModel | Mapping[str, Any] | None) -> Step:
-    """Return the job to come of one consumer; raises as :func:`plan_steps`."""
+    """Return the job to come of one consumer, with its headers.
+
+    Raises:
+        MessageEncodingError: the headers are none of the consumer's.
+    """
     definition = link.definition
     encoded = definition.encode_headers(headers)
     level = definition.priority if link.priority is None else Priority(link.priority)

@@ -12,11 +12,12 @@ from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.flows.passing import Passing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.onward import EndedJob
     from redispatcher_fastapi.hooks import PoolHooks
+    from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.sealing import Sealing
 
 logger = logging.getLogger("redispatcher.pool")
@@ -58,8 +59,10 @@ class PassingOn:
         self._due.add(queue)
         self._news.set()
 
-    async def run(self) -> None:
-        """Pass on until cancelled."""
+    async def run(self, lanes: Iterable[Lane]) -> None:
+        """Pass on until cancelled; begin with what others left in some queues."""
+        for lane in lanes:
+            self.note(lane.queue)
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._news.wait()
@@ -73,7 +76,7 @@ class PassingOn:
         """Pass on what is left after :meth:`run`, as far as that is possible in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for queue in {*self._due, *self._under_way}:
+                for queue in tuple(self._due):
                     await self._pass_on(queue)
         self._due.clear()
 
@@ -82,6 +85,9 @@ class PassingOn:
             await self._passing.pass_on(queue)
         except BrokerError as error:
             logger.debug("Cannot pass on what follows from jobs of %s: %s", queue, error)
+        except asyncio.CancelledError:
+            self._due.add(queue)  # for whoever finishes it
+            raise
         finally:
             self._under_way.discard(queue)
             if self._due:

@@ -185,7 +185,7 @@ class Worker:
             self._loop_watch.start()
             async with asyncio.TaskGroup() as actors:
                 settling = actors.create_task(self._settler.run())
-                passing = actors.create_task(self._passing.run())
+                passing = actors.create_task(self._passing.run(self._lanes if burst else ()))
                 helpers = [
                     actors.create_task(helper)
                     for claimer in self._claimers

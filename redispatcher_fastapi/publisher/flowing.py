@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
+
+from pydantic import BaseModel
 
 from redispatcher_fastapi.broker.ids import new_job_id
 from redispatcher_fastapi.consumer import (
@@ -20,20 +23,21 @@ from redispatcher_fastapi.flows.chain import Chain, Link
 from redispatcher_fastapi.flows.continuation import Member
 from redispatcher_fastapi.flows.flow import Flow
 from redispatcher_fastapi.flows.group import MOST_MEMBERS, Joins, JoinsSync, When, check_join
-from redispatcher_fastapi.flows.starting import follow, plan_step, plan_steps
+from redispatcher_fastapi.flows.starting import follow, name_steps, plan_step
 from redispatcher_fastapi.job import Disposition, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
-    from pydantic import BaseModel
     from typing_extensions import Unpack
 
     from redispatcher_fastapi.broker.types import MessageSender, Submission
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.job import Priority
     from redispatcher_fastapi.sealing import Sealing
+
+Headers = BaseModel | Mapping[str, Any] | None
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -101,9 +105,13 @@ class FlowPublisher(Generic[C_co]):
                 f"of {definition.name}: take the publisher of {first.definition.name}."
             )
         flow_id = new_job_id() if id is None else checked_id(definition, id)
-        steps = plan_steps(rest, flow_id, headers)
+        step_ids = name_steps(rest, flow_id)
 
-        def attach(submissions: Sequence[Submission]) -> None:
+        def attach(submissions: Sequence[Submission], headers: Headers) -> None:
+            steps = tuple(
+                plan_step(link, job_id, headers)
+                for link, job_id in zip(rest, step_ids, strict=True)
+            )
             for submission in submissions:
                 submission.is_chosen_id = id is not None
                 if steps:
@@ -116,11 +124,11 @@ class FlowPublisher(Generic[C_co]):
             {"delay": delay, "at": at, "priority": priority, "expires": expires},
             attach,
         )
-        jobs = [job, *map(self._job_to_come, rest, (step.job_id for step in steps))]
+        jobs = [job, *map(self._job_to_come, rest, step_ids)]
         last = chain.links[-1].definition
         read_result = result_reader(last, self._sealing, jobs[-1].id)
         return Flow(
-            self._sender.store, read_result, jobs, id=flow_id, waits_for=0, created=job.created
+            self._sender.store, read_result, jobs, id=flow_id, is_group=False, created=job.created
         )
 
     @overload
@@ -209,12 +217,13 @@ class FlowPublisher(Generic[C_co]):
                 f"A group of {definition.name} has 1 to {MOST_MEMBERS} messages, not {count}."
             )
         flow_id = new_job_id() if id is None else checked_id(definition, id)
-        step = plan_step(Link(join), flow_id, headers)
 
-        def attach(submissions: Sequence[Submission]) -> None:
+        def attach(submissions: Sequence[Submission], headers: Headers) -> None:
+            step = plan_step(Link(join), flow_id, headers)
+            is_first_failure, has_result = when == "first_failure", not definition.returns_nothing
             for number, submission in enumerate(submissions, start=1):
                 submission.is_chosen_id = id is not None
-                member = Member(flow_id, number, count, when == "first_failure")
+                member = Member(flow_id, number, count, is_first_failure, has_result)
                 follow(submission, (step,), self._sealing, queue=definition.queue, member=member)
 
         jobs = await self._publish_flow(
@@ -230,7 +239,7 @@ class FlowPublisher(Generic[C_co]):
             read_result,
             [*jobs, self._job_to_come(Link(join), flow_id)],
             id=flow_id,
-            waits_for=count,
+            is_group=True,
             created=jobs[0].created,
         )
 
@@ -240,9 +249,12 @@ class FlowPublisher(Generic[C_co]):
         ids: Sequence[str],
         headers: BaseModel | Mapping[str, Any] | None,
         options: Mapping[str, Any],
-        attach: Callable[[Sequence[Submission]], None],
+        attach: Callable[[Sequence[Submission], Headers], None],
     ) -> list[Job[Any]]:
-        """Publish messages under these ids, after ``attach`` has had the submissions."""
+        """Publish messages under these ids, after ``attach`` has had the submissions.
+
+        It is given the headers, too, with those that middleware has added.
+        """
         raise NotImplementedError
 
     def _job_to_come(self, link: Link, job_id: str) -> Job[Any]:

@@ -36,7 +36,7 @@ from redispatcher_fastapi.middleware import (
     publish_through,
 )
 from redispatcher_fastapi.publisher.alias import PublisherAlias, RefusesDepends
-from redispatcher_fastapi.publisher.flowing import FlowPublisher
+from redispatcher_fastapi.publisher.flowing import FlowPublisher, Headers
 from redispatcher_fastapi.publisher.transactional import TransactionalPublisher, TransactionSender
 from redispatcher_fastapi.sealing import Sealing
 
@@ -297,13 +297,13 @@ class Publisher(FlowPublisher[C_co]):
         ids: Sequence[str],
         headers: BaseModel | Mapping[str, Any] | None,
         options: Mapping[str, Any],
-        attach: Callable[[Sequence[Submission]], None],
+        attach: Callable[[Sequence[Submission], Headers], None],
     ) -> list[Job[Any]]:
         refuse_unique(self._definition.name, self._definition.unique)
         if self._middleware:
             return await self._publish_through(messages, headers, options, ids, attach)
         submissions = self._prepare(messages, headers, options, ids)
-        attach(submissions)
+        attach(submissions, headers)
         return await self._send(submissions)
 
     async def _publish_through(
@@ -312,7 +312,7 @@ class Publisher(FlowPublisher[C_co]):
         headers: BaseModel | Mapping[str, Any] | None,
         options: Mapping[str, Any],
         ids: Sequence[str | None] | None = None,
-        attach: Callable[[Sequence[Submission]], None] | None = None,
+        attach: Callable[[Sequence[Submission], Headers], None] | None = None,
     ) -> list[Job[Any]]:
         """Publish through the middleware, which sees nothing that could not be published."""
         definition = self._definition
@@ -333,7 +333,7 @@ class Publisher(FlowPublisher[C_co]):
                 headers = publication.headers or None
                 prepared.extend(self._prepare(messages, headers, options, ids))
                 if attach is not None:
-                    attach(prepared)
+                    attach(prepared, headers)
             return await self._send(prepared)
 
         return await publish_through(self._middleware, publication, publish)

@@ -133,21 +133,19 @@ class MemoryBroker(Broker):
         self._run_next = run_next
 
     async def wait_for_result(
-        self, queue: str, job_id: str, timeout: timedelta | None
+        self, queue: str, job_id: str, timeout: timedelta | None, *, may_come: bool = False
     ) -> bytes | None:
-        await self._run_until_ended(queue, job_id, to_come=False)
-        return await super().wait_for_result(queue, job_id, timeout)
+        await self._run_until_ended(queue, job_id, to_come=may_come)
+        return await super().wait_for_result(queue, job_id, timeout, may_come=may_come)
 
-    async def wait_for_step(
-        self, queue: str, job_id: str, timeout: timedelta | None
-    ) -> bytes | None:
-        await self._run_until_ended(queue, job_id, to_come=True)
-        return await super().wait_for_step(queue, job_id, timeout)
+    async def wait_for_step(self, queue: str, job_id: str, *, may_come: bool) -> bool:
+        await self._run_until_ended(queue, job_id, to_come=may_come)
+        return await super().wait_for_step(queue, job_id, may_come=may_come)
 
     async def _run_until_ended(self, queue: str, job_id: str, *, to_come: bool) -> None:
         while True:
             state = await self.job_state(queue, job_id)
-            is_missing = state is None and not to_come
+            is_missing = state is None and (not to_come or await self.is_remembered(queue, job_id))
             if is_missing or (state and (state.is_finished or state is JobState.RUNNING)):
                 return
             if not await self._run_next():

@@ -64,9 +64,17 @@ def list_onward(queue: Queue, passed_on: list[tuple[str, str]]) -> dict[str, str
 def arrive(
     queue: Queue, group: str, number: int, count: int, end: str, *, is_hasty: bool, ttl: int
 ) -> dict[str, str]:
-    """Return how all members of a group ended, or nothing while some are awaited."""
-    members, _ = queue.joins.get(group, ({}, 0))
-    members.setdefault(str(number), end)
-    queue.joins[group] = (members, ttl)
-    has_failed = any(not one.startswith("S") for one in members.values())
-    return members if len(members) >= count or (is_hasty and has_failed) else {}
+    """Return how all members of a group ended to the last that was needed, and else nothing."""
+    if group in queue.jobs or queue.remembered.get(group, 0) > queue.now:
+        queue.joins.pop(group, None)
+        return {}
+    ends, _ = queue.joins.get(group, ({}, 0))
+    member = str(number)
+    ends.setdefault(member, end)
+    queue.joins[group] = (ends, ttl)
+    has_failed = not ends[member].startswith("S")
+    if "last" not in ends and (len(ends) >= count or (is_hasty and has_failed)):
+        ends["last"] = member
+    if ends.get("last") != member:
+        return {}
+    return {name: text for name, text in ends.items() if name != "last"}

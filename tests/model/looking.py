@@ -76,12 +76,16 @@ class Looking(Controls):
             is_refused=lambda _: True,
         )
 
-    def watch(self, queue: str, job_id: str, *, is_to_come: bool = False) -> list[str | bytes]:
+    def watch(
+        self, queue: str, job_id: str, *, is_to_come: bool = False, is_followed: bool = False
+    ) -> list[str | bytes]:
         return self.call(
             scripts.WATCH,
             [queue],
-            [job_id, "1" if is_to_come else ""],
-            lambda: operations.watch(self.queues[queue], job_id, is_to_come=is_to_come),
+            [job_id, "1" if is_to_come else "", "1" if is_followed else ""],
+            lambda: operations.watch(
+                self.queues[queue], job_id, is_to_come=is_to_come, is_followed=is_followed
+            ),
             _read_watch,
             is_refused=lambda answer: answer != ["waiting"],
         )
@@ -181,6 +185,7 @@ def _shown(record: JobRecord, faults: bytes) -> tuple[object, ...]:
         len(record.history),
         faults.decode(),
         record.is_cancelling,
+        record.is_followed,
         record.priority,
         record.partition,
         record.expires_at,
@@ -207,6 +212,7 @@ def _expect_shown(queue: Queue, job_id: str) -> tuple[object, ...] | None:
         len(history),
         faults,
         job_id in queue.cancelling,
+        job.follows is not None,
         Priority(job.level),
         job.partition,
         None if job.expires is None else from_milliseconds(job.expires),

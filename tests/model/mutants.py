@@ -275,7 +275,7 @@ MUTANTS = (
     Mutant(
         "an expired result is a success",
         "watch",
-        "if record and not string.find(record, ',r$') then",
+        "if record and (is_followed or not string.find(record, ',r$')) then",
         "if record then",
     ),
     *CLAIMS,

@@ -23,7 +23,7 @@ def cancel(queue: Queue, job_id: str, *, is_to_come: bool = False) -> int:
     """Cancel a job, or one that may be published later: whoever does finds it cancelled."""
     job = queue.jobs.get(job_id)
     if job is None:
-        if not is_to_come or job_id in queue.remembered:
+        if not is_to_come or queue.remembered.get(job_id, 0) > queue.now:
             return -1
         job = queue.jobs[job_id] = Job(job_id, queue.now, b"", is_chosen=True)
         queue.end_cancelled(job, queue.now, 0, 0)
@@ -121,13 +121,11 @@ def _list_queued(queue: Queue, skip: int, count: int) -> list[str]:
     return ids
 
 
-def watch(queue: Queue, job_id: str, *, is_to_come: bool = False) -> list[str | bytes]:
+def watch(
+    queue: Queue, job_id: str, *, is_to_come: bool = False, is_followed: bool = False
+) -> list[str | bytes]:
     job = queue.jobs.get(job_id)
-    is_unknown = job is None and job_id not in queue.remembered and job_id not in queue.results
-    if is_to_come and is_unknown:
-        queue.watched.add(job_id)
-        return ["waiting"]
-    if job is not None and job.ending is None:
+    if _is_awaited(queue, job_id, job, is_to_come=is_to_come, is_followed=is_followed):
         queue.watched.add(job_id)
         return ["waiting"]
     if job is not None and job.ending is not None:
@@ -136,8 +134,19 @@ def watch(queue: Queue, job_id: str, *, is_to_come: bool = False) -> list[str | 
         if job.state is JobState.DEAD:
             lines = queue.histories[job_id].lines if job_id in queue.histories else [""]
             return ["dead", job.ending.reason or "", lines[-1]]
-        if not job.ending.has_result:
+        if is_followed or not job.ending.has_result:
             return ["succeeded"]
-    if job_id in queue.results:
+    if job_id in queue.results and not is_followed:
         return ["succeeded", queue.results[job_id][0]]
     return ["expired"]
+
+
+def _is_awaited(
+    queue: Queue, job_id: str, job: Job | None, *, is_to_come: bool, is_followed: bool
+) -> bool:
+    if job is not None:
+        return job.ending is None
+    if job_id in queue.joins or (is_followed and job_id in queue.onward):
+        return True
+    is_unknown = queue.remembered.get(job_id, 0) <= queue.now
+    return is_to_come and is_unknown and (is_followed or job_id not in queue.results)

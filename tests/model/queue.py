@@ -175,14 +175,15 @@ class Queue(Lines):
     def pass_on(self, job: Job, letter: str, details: str) -> None:
         """Note how a job ended, for any pool to do what follows.
 
-        What begins with ``+`` follows a success only. It stays with a dead job.
+        What begins with ``+`` follows a success only, and stays with a dead job.
         """
         follows = job.follows
         if follows is None:
             return
-        if letter != "D":
+        is_for_success = follows.startswith("+")
+        if letter != "D" or not is_for_success:
             job.follows = None
-        if letter == "S" or not follows.startswith("+"):
+        if letter == "S" or not is_for_success:
             self.onward[job.id] = f"{letter}{follows}\n{details}"
 
     def let_others_on(self) -> None:

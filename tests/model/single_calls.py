@@ -187,13 +187,19 @@ class SingleCalls(RuleBasedStateMachine):
                 partial(self.pair.set_priority, queue, pick(known, ago) if known else "a", level)
             )
 
-    @rule(queue=queues, count=st.integers(1, 3), is_hasty=booleans, text=st.sampled_from("SSDC"))
-    def pass_on(self, queue: str, count: int, is_hasty: bool, text: str) -> None:
+    @rule(
+        queue=queues,
+        count=st.integers(1, 3),
+        group=st.sampled_from(["g", *IDS[:2]]),
+        is_hasty=booleans,
+        text=st.sampled_from("SSDC"),
+    )
+    def pass_on(self, queue: str, count: int, group: str, is_hasty: bool, text: str) -> None:
         """Pass ends of jobs on to a group, and forget that they were to be."""
         ends = list(self.pair.onward(queue, []).items())
         self.actors.do(partial(self.pair.onward, queue, [*ends[:count], ("a", "S")]))
         for number in range(1, count + 1):
-            arrive = partial(self.pair.arrive, queue, f"g{count}", number, 3, f"{text}{number}")
+            arrive = partial(self.pair.arrive, queue, group, number, 3, f"{text}{number}")
             self.actors.do(partial(arrive, is_hasty=is_hasty, ttl=600_000))
 
     @rule(queue=queues, skip=st.integers(0, 2), count=st.integers(1, 3))

@@ -7,8 +7,9 @@ import pytest
 from redispatcher_fastapi.broker.records import parse_record
 from redispatcher_fastapi.job import JobState, Priority
 
-#: Of a job that asks for nothing: level, partition, expiry, whether it is to be cancelled.
-PLAIN = (b"normal", b"", b"", b"")
+#: Of a job that asks for nothing: level, partition, expiry, whether it is to be cancelled, and is
+#: followed.
+PLAIN = (b"normal", b"", b"", b"", b"")
 
 Reply = list[bytes | list[bytes]]
 
@@ -119,6 +120,7 @@ def test_a_level_that_was_changed_by_hand_is_shown_as_normal() -> None:
         b"urgent\xff",
         b"a\xff",
         b"x",
+        b"",
         b"",
     ]
 

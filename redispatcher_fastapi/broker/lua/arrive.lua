@@ -1,26 +1,41 @@
 -- Notes how one member of a group ended, for the job that follows when all have, or one failed.
 --
 -- KEYS[1]  prefix of the queue of the job that follows
--- ARGV[2]  group
+-- ARGV[2]  group, which is the id of the job that follows
 -- ARGV[3]  number of the member, from 1
 -- ARGV[4]  how many members there are
 -- ARGV[5]  how it ended: letter S, D or C and its result or the reason
 -- ARGV[6]  '1' to follow as soon as one did not succeed
 -- ARGV[7]  how long an incomplete group is kept after its last arrival, in milliseconds
 --
--- Returns  {} while members are missing, else {number, how it ended, …} of those that have arrived
+-- Returns  {number, how it ended, …} of those that have arrived, to the one whose arrival was the last that was needed; {} to
+--          all others, and to all once the job that follows is there: then the ends are forgotten
 -- Moves    nothing
 
-local prefix, group = KEYS[1], ARGV[2]
-local number, count = whole(ARGV[3], 1), whole(ARGV[4], 1)
+local prefix, group, member = KEYS[1], ARGV[2], ARGV[3]
+local number, count = whole(member, 1), whole(ARGV[4], 1)
 expect(group ~= '' and number <= count and string.find(ARGV[5], '^[SDC]') and whole(ARGV[7], 1), 'a member')
 local key = prefix .. 'joins:' .. group
-call('HDEL', key, '')
--- The first end of a member counts; one that was redriven may end again.
-if call('HEXISTS', key, ARGV[3]) == 0 then call('HSET', key, ARGV[3], ARGV[5]) end
-call('PEXPIRE', key, ARGV[7])
-local is_complete = call('HLEN', key) >= count
-if not is_complete and ARGV[6] == '1' then
-  for _, ended in ipairs(call('HVALS', key)) do is_complete = is_complete or string.byte(ended) ~= 83 end
+if call('HEXISTS', prefix .. 'jobs', group) == 1 or tonumber(call('ZSCORE', prefix .. 'remembered', group) or 0) > now then
+  call('DEL', key)
+  return {}
 end
-return is_complete and call('HGETALL', key) or {}
+
+call('HDEL', key, '')
+call('HSETNX', key, member, ARGV[5])
+call('PEXPIRE', key, ARGV[7])
+local is_failure = string.byte(call('HGET', key, member)) ~= 83
+local last = call('HGET', key, 'last')
+if not last and (call('HLEN', key) >= count or ARGV[6] == '1' and is_failure) then
+  call('HSET', key, 'last', member)
+  last = member
+end
+if last ~= member then return {} end
+local arrived, all = {}, call('HGETALL', key)
+for at = 1, #all, 2 do
+  if all[at] ~= 'last' then
+    arrived[#arrived + 1] = all[at]
+    arrived[#arrived + 1] = all[at + 1]
+  end
+end
+return arrived

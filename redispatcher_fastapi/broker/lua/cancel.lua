@@ -12,7 +12,7 @@ local prefix, id = KEYS[1], ARGV[2]
 whole(ARGV[3], 0)
 local record = call('HGET', prefix .. 'jobs', id)
 if not record then
-  if ARGV[4] ~= '1' or call('ZSCORE', prefix .. 'remembered', id) then return -1 end
+  if ARGV[4] ~= '1' or tonumber(call('ZSCORE', prefix .. 'remembered', id) or 0) > now then return -1 end
   -- Whoever publishes it later finds that it is there, and cancelled.
   call('HDEL', prefix .. 'faults', id)
   end_cancelled(prefix, id, stamp .. '!', now, 0, 0, ARGV[3])

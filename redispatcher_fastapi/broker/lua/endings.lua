@@ -3,13 +3,14 @@
 -- KEYS[i]  see the prelude
 
 -- Notes for any pool to pass on how a job ended of which something follows: `<letter><continuation>\n<details>`, letter S, D
--- or C as in its record. A continuation that begins with `+` is for a success only. It stays with a dead job, which may
--- be redriven. Tells whether there is something to pass on.
+-- or C as in its record. A continuation that begins with `+` is for a success only, and stays with a dead job, which may
+-- be redriven; any other is for the first end, whatever that is. Tells whether there is something to pass on.
 local function pass_on(prefix, id, letter, details)
   local continuation = call('HGET', prefix .. 'flows', id)
   if not continuation then return false end
-  if letter ~= 'D' then call('HDEL', prefix .. 'flows', id) end
-  if letter ~= 'S' and string.byte(continuation) == 43 then return false end
+  local is_for_success = string.byte(continuation) == 43
+  if letter ~= 'D' or not is_for_success then call('HDEL', prefix .. 'flows', id) end
+  if letter ~= 'S' and is_for_success then return false end
   call('HSET', prefix .. 'onward', id, letter .. continuation .. '\n' .. details)
   return true
 end
