@@ -137,6 +137,8 @@ def _write(values: Sequence[str | int | None]) -> bytes:
 
 def _find_unstable(annotation: Any) -> str | None:
     """Return the name of a type in an annotation whose values have no stable text."""
+    if annotation is Any:
+        return "Any"
     origin = get_origin(annotation)
     if isinstance(annotation, type) and origin is None:
         named: type[object] = annotation
@@ -144,7 +146,5 @@ def _find_unstable(annotation: Any) -> str | None:
         return named.__name__ if is_unstable else None
     if isinstance(origin, type) and issubclass(origin, (Sequence, Mapping, set, frozenset)):
         return origin.__name__
-    if annotation is Any:
-        return "Any"
     found = (_find_unstable(part) for part in get_args(annotation) if not isinstance(part, str))
     return next((name for name in found if name), None)

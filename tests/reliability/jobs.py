@@ -15,9 +15,12 @@ from redispatcher_fastapi import (
     Batch,
     BatchConsumer,
     BatchItem,
+    Concurrency,
     ConsumerConfig,
     Fixed,
     JobContext,
+    Ordered,
+    RateLimit,
     RedispatcherConfig,
     Reject,
     Retry,
@@ -241,6 +244,42 @@ class Overdue(Observed):
         await asyncio.Event().wait()
 
 
+class Limited(Observed):
+    """Takes its time, and may neither run nor start too often."""
+
+    QUEUE = "limited"
+    LIMITS = (
+        Concurrency(6),
+        Concurrency(2, key="tenant"),
+        RateLimit(25, per=timedelta(milliseconds=250)),
+        RateLimit(4, per=timedelta(milliseconds=150), key="tenant"),
+    )
+
+    class Message(BaseConsumer.Message):
+        tenant: str
+        seconds: float
+
+    async def process_message(self, message: Message) -> None:
+        await asyncio.sleep(message.seconds)
+
+
+class InOrder(Observed):
+    """Fails once if it is told to; its jobs have an order for each account."""
+
+    QUEUE = "in-order"
+    LIMITS = (Ordered(key="account"),)
+    RETRY = RetryPolicy(max_attempts=3, backoff=Fixed(timedelta(milliseconds=50)))
+
+    class Message(BaseConsumer.Message):
+        account: int
+        number: int
+
+    async def process_message(self, message: Message, context: JobContext) -> None:
+        await asyncio.sleep(0.01)
+        if message.number % 5 == 0 and context.attempt == 1:
+            raise ConnectionError
+
+
 CONSUMERS: tuple[type[BaseConsumer], ...] = (
     Batched,
     Quick,
@@ -253,6 +292,8 @@ CONSUMERS: tuple[type[BaseConsumer], ...] = (
     Failing,
     Snoozing,
     Overdue,
+    Limited,
+    InOrder,
 )
 
 

@@ -81,6 +81,19 @@ def note_when_ready(note: Callable[[str], None]) -> None:
     replace(WorkerBroker, "claim", first_claim)
 
 
+def note_claims(note: Callable[[str, str, int], None]) -> None:
+    """Note when Redis handed out each job that starts, in its own milliseconds."""
+    from redispatcher_fastapi.hooks import LoggingHooks
+
+    job_started = LoggingHooks.job_started
+
+    def started(self: LoggingHooks, delivery: Any, name: str) -> None:
+        note("claimed", delivery.job_id, delivery.started_ms)
+        job_started(self, delivery, name)
+
+    replace(LoggingHooks, "job_started", started)
+
+
 PROTECTIONS = {
     "heartbeat": remove_heartbeat,
     "release": remove_release,
@@ -100,6 +113,7 @@ def main() -> None:
     from tests.reliability.oracle import note
 
     note_when_ready(note)
+    note_claims(note)
 
     queues = os.environ.get("RELIABILITY_QUEUES")
     config = make_config(os.environ)
