@@ -95,7 +95,7 @@ async def test_each_partition_runs_as_many_as_it_may(engine: Engine) -> None:
 
 async def test_partitions_start_jobs_in_turn_however_many_one_has(engine: Engine) -> None:
     process = await engine.process()
-    jobs = [engine.submission(f"a{number}", partition="a") for number in range(1000)]
+    jobs = [engine.submission(f"a{number}", partition="a") for number in range(200)]
     await engine.sender.send_many(QUEUE, jobs)
     await submit(engine, "b1", "b2", "c1")
 
@@ -394,9 +394,9 @@ async def test_partitions_with_lost_jobs_do_not_keep_the_others_from_being_serve
     engine: Engine,
 ) -> None:
     lost, process = await engine.process("k1"), await engine.process("k1")
-    jobs = [engine.submission(f"l{number}", partition=f"l{number}") for number in range(300)]
+    jobs = [engine.submission(f"l{number}", partition=f"l{number}") for number in range(240)]
     await engine.sender.send_many(QUEUE, jobs)
-    await lost.claim(300)
+    await lost.claim(240)
     await engine.lose(lost)
     await submit(engine, "b1", "c1")
 
