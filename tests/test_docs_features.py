@@ -75,6 +75,12 @@ def test_a_page_shows_something_and_tests_it(page: str) -> None:
     assert any(not name.startswith("test_") for name in modules)
 
 
+@pytest.mark.parametrize("page", FEATURES)
+def test_a_page_is_found_from_readme_and_reference(page: str) -> None:
+    assert f"](docs/{page}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"]({page}" in (DOCS / "reference.md").read_text(encoding="utf-8")
+
+
 def test_the_pages_are_a_test_suite_that_passes(tmp_path: Path) -> None:
     write_modules(tmp_path, [DOCS / page for page in FEATURES])
 

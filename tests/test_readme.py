@@ -30,6 +30,7 @@ PATIENCE = timedelta(seconds=40)
 # What a reader would do with the modules.
 USE = """
 import asyncio
+from datetime import timedelta
 
 import pytest
 from fastapi import FastAPI
@@ -46,11 +47,14 @@ from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.dsn import parse_dsn
 
+from accounts import SyncAccount
 from jobs import CallWebhook, call_soon
 from main import app
 from pool import Resize, publish
 from publish_errors import app as erring_app
+from redispatcher_fastapi.testing import RedispatcherTester
 from redrive_dead import redrive_dead
+from traced import TracedConsumer
 
 
 def test_a_signup_becomes_a_finished_job() -> None:
@@ -75,6 +79,44 @@ def test_jobs() -> None:
             assert await call_soon(dispatcher.publisher(CallWebhook)) == 200
 
     asyncio.run(use())
+
+
+def test_accounts() -> None:
+    config = RedispatcherConfig(redis_dsn="memory://", consumers=[SyncAccount])
+    dispatcher = Redispatcher(config)
+
+    async def use() -> None:
+        with RedispatcherTester(dispatcher) as tester:
+            publisher = dispatcher.publisher(SyncAccount)
+            for is_new in (True, False):
+                job = await publisher.publish(SyncAccount.Message(account="ada"))
+                assert job.created is is_new
+            report = await tester.run_for(timedelta(days=1, hours=1), schedules=True)
+            results = [run.result for run in report.of(SyncAccount)]
+            assert results[0] == "synced ada, asked for by a click"
+            assert results[1].startswith("synced all, asked for by 2")
+            await publisher.publish(SyncAccount.Message(account="busy"))
+            (run,) = (await tester.run_until_idle()).runs
+            assert run.outcome == "limited"
+
+    asyncio.run(use())
+
+
+def test_a_base_class_sees_the_headers_of_its_consumers(caplog) -> None:
+    class Traced(TracedConsumer):
+        QUEUE = "traced"
+
+        class Message(TracedConsumer.Message):
+            pass
+
+        async def process_message(self, message: Message, headers: TracedConsumer.Headers) -> str:
+            return headers.trace_id
+
+    dispatcher = Redispatcher(RedispatcherConfig(redis_dsn="memory://", consumers=[Traced]))
+    caplog.set_level("INFO")
+    with RedispatcherTester(dispatcher) as tester:
+        trace_id = tester.run_blocking(Traced, Traced.Message())
+    assert f"trace {trace_id}" in caplog.messages
 
 
 def test_a_publish_that_fails_is_answered_with_503() -> None:
