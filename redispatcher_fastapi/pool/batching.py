@@ -121,7 +121,7 @@ class BatchLane(Lane):
         suspects = max(0, min(max(1, batches // 2) - self.suspects, unused))
         if count and suspects and self.expects_suspects:
             count, self.expects_suspects = min(count, suspects), False
-        return Want(self.queue, self.holder, count, first_sequence, suspects)
+        return Want(self.queue, self.holder, count, first_sequence, suspects, limits=self.limits)
 
     def add(self, run: Run) -> None:
         Lane.add(self, run)
