@@ -35,7 +35,7 @@ def test_the_testing_page_is_a_test_suite_that_passes(
     )
 
     tests = sum(text.count("def test_") for text in files.values())
-    assert len(files) == 7
+    assert len(files) == 9
     result.assert_outcomes(passed=tests + 1)  # one is parametrized with two values
 
 
