@@ -27,28 +27,13 @@ from redispatcher_fastapi import (
     RetryPolicy,
     Snooze,
 )
+from tests.reliability.following import Beginning, Ending, Joining
+from tests.reliability.observed import Observed
 from tests.reliability.oracle import note
 
 RETRY_WAIT = timedelta(milliseconds=300)
 OVERDUE_AFTER = timedelta(milliseconds=300)
 SNOOZE_WAIT = timedelta(milliseconds=200)
-
-
-class Observed(BaseConsumer):
-    """Notes when a handler starts and how it ends."""
-
-    async def around(self, run: Callable[[], Awaitable[Any]], context: JobContext) -> Any:
-        note("started", context.id, context.attempt)
-        try:
-            result = await run()
-        except asyncio.CancelledError:
-            note("cancelled", context.id, context.attempt)
-            raise
-        except BaseException:
-            note("raised", context.id, context.attempt)
-            raise
-        note("finished", context.id, context.attempt)
-        return result
 
 
 class Timed(Observed):
@@ -281,6 +266,9 @@ class InOrder(Observed):
 
 
 CONSUMERS: tuple[type[BaseConsumer], ...] = (
+    Beginning,
+    Ending,
+    Joining,
     Batched,
     Quick,
     Slow,

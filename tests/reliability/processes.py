@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 LEASE = timedelta(seconds=1)
 
-Protection = Literal["heartbeat", "release", "isolation"]
+Protection = Literal["heartbeat", "release", "isolation", "reading", "publishing", "forgetting"]
 
 
 class PoolProcess:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import signal
 import time
 from collections.abc import Callable
 from hashlib import sha1
@@ -65,6 +66,17 @@ def remove_isolation() -> None:
     UPKEEP.digest = sha1(UPKEEP.source.encode(), usedforsecurity=False).hexdigest()
 
 
+def die_before(owner: str, name: str) -> None:
+    """End as by ``kill -9`` where an end is to be passed on."""
+    from redispatcher_fastapi.broker.onward import OnwardBroker
+    from redispatcher_fastapi.flows.passing import Passing
+
+    async def die(self: Any, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    replace({"broker": OnwardBroker, "passing": Passing}[owner], name, die)
+
+
 def note_when_ready(note: Callable[[str], None]) -> None:
     """Note the first answer to a claim: from then on this process takes jobs."""
     from redispatcher_fastapi.broker.working import WorkerBroker
@@ -98,6 +110,9 @@ PROTECTIONS = {
     "heartbeat": remove_heartbeat,
     "release": remove_release,
     "isolation": remove_isolation,
+    "reading": lambda: die_before("broker", "read"),
+    "publishing": lambda: die_before("passing", "_publish"),
+    "forgetting": lambda: die_before("broker", "forget"),
 }
 
 
