@@ -46,7 +46,7 @@ async def publish(
     With ``room_needed`` nothing is accepted unless that many jobs fit.
     """
     now = clock.now()
-    each = max(map(_count_values, submissions))
+    each = _count_values(submissions)
     arguments: list[Argument] = [
         "" if now is None else to_milliseconds(now),
         max_queue_length,
@@ -54,12 +54,13 @@ async def publish(
         each,
     ]
     for submission in submissions:
-        arguments += (submission.job_id, submission.envelope)
-        if each > PLAIN:
-            arguments += (_due(submission), "1" if submission.is_chosen_id else "")
-        if each > TIMED:
-            arguments += trait_values(submission.traits or _NO_TRAITS)
+        if each == PLAIN:
+            arguments += (submission.job_id, submission.envelope)
+        else:
+            arguments += job_values(submission)[:each]
     reply = await PUBLISH.run(client, [queue_prefix(queue)], arguments)
+    if not isinstance(reply, list):
+        return [_ANSWERS[letter] for letter in as_text(reply)]
     letters, others = read_answers(reply)
     found = iter(others)
     return [
@@ -103,11 +104,15 @@ def queue_full(queue: str, limit: int) -> QueueFullError:
     )
 
 
-def _count_values(submission: Submission) -> int:
-    if submission.traits is not None:
-        return FULL
-    is_plain = submission.delay is None and submission.at is None and not submission.is_chosen_id
-    return PLAIN if is_plain else TIMED
+def _count_values(submissions: Sequence[Submission]) -> int:
+    """Return how many values each of them needs, as all get the same number."""
+    most = PLAIN
+    for each in submissions:
+        if each.traits is not None:
+            return FULL
+        if each.is_chosen_id or each.delay is not None or each.at is not None:
+            most = TIMED
+    return most
 
 
 def _due(submission: Submission) -> str:

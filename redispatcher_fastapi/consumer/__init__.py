@@ -14,7 +14,7 @@ from redispatcher_fastapi.consumer.batch import Batch, BatchItem, ItemSucceeded,
 from redispatcher_fastapi.consumer.batch_consumer import BatchConsumer
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition
 from redispatcher_fastapi.consumer.encoding import MessageEncodingError
-from redispatcher_fastapi.consumer.handles import make_job, refuse_duplicates
+from redispatcher_fastapi.consumer.handles import make_job
 from redispatcher_fastapi.consumer.options import (
     FlowOptions,
     InvalidOptionError,
@@ -54,7 +54,6 @@ __all__ = [
     "definition_of",
     "make_job",
     "prepare",
-    "refuse_duplicates",
     "result_reader",
     "seal_result",
     "traits_for",

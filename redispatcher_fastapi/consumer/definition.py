@@ -129,7 +129,10 @@ class ConsumerDefinition:
             WrongMessageError: it is not exactly the consumer's ``Message``.
             MessageEncodingError: message or headers have no JSON that could be read back.
         """
-        return encode_envelope(self.encode_body(message), self.encode_headers(headers))
+        body = self.encode_body(message)
+        if headers is None and not self._has_own_headers:
+            return encode_envelope(body)
+        return encode_envelope(body, self.encode_headers(headers))
 
     def encode_headers(self, headers: BaseModel | Mapping[str, Any] | None = None) -> bytes:
         """Return the JSON of the headers of a message alone; nothing where it has none."""
@@ -160,7 +163,8 @@ class ConsumerDefinition:
 
     def encode_body(self, message: Any) -> bytes:
         """Return the JSON of a message alone; raises as :meth:`encode` does."""
-        self.check(message)
+        if type(message) is not self.message_type:
+            raise self._wrong_message(message)
         return encode_model(message, "message", self.name, self._loss_marks)
 
     def encode_result(self, value: Any) -> bytes | None:

@@ -10,8 +10,6 @@ from redispatcher_fastapi.errors import DuplicateJobError
 from redispatcher_fastapi.job import Disposition, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from redispatcher_fastapi.broker.types import Answer, Submission
     from redispatcher_fastapi.consumer.definition import ConsumerDefinition
     from redispatcher_fastapi.job import JobStore
@@ -38,23 +36,17 @@ def make_job(
     Raises:
         DuplicateJobError: it met one, and was to be refused then.
     """
-    if answer.letter == REFUSED:
+    letter, other = answer
+    if letter == REFUSED:
         raise _duplicate(definition, answer)
-    job_id = answer.other or submission.job_id
+    job_id = other or submission.job_id
     return Job(
         store,
         result_reader(definition, sealing, job_id),
         queue=definition.queue,
         id=job_id,
-        disposition=_DISPOSITIONS[answer.letter],
+        disposition=_DISPOSITIONS[letter],
     )
-
-
-def refuse_duplicates(definition: ConsumerDefinition, answers: Sequence[Answer]) -> None:
-    """Raise for the first of these answers that tells of a message that is not unique."""
-    for answer in answers:
-        if answer.letter == REFUSED:
-            raise _duplicate(definition, answer)
 
 
 def _duplicate(definition: ConsumerDefinition, answer: Answer) -> DuplicateJobError:

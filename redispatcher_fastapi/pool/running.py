@@ -40,12 +40,14 @@ class JobRunner:
 
     async def run_job(self, lane: Lane, run: Run) -> None:
         """Run a job by itself."""
-        delivery = run.delivery
+        delivery, hooks = run.delivery, self._hooks
         outcome: Outcome | None = Released()
         started = perf_counter()
         try:
             run.has_begun = True
-            self._note_start(lane, run)
+            if self._solo.running is delivery:
+                hooks.solo_run_started(delivery, lane.name)
+            hooks.job_started(delivery, lane.name)
             try:
                 if run.cancelled_for is None:
                     outcome = await lane.execution.run(delivery)
@@ -56,8 +58,11 @@ class JobRunner:
                 # Given back it would run again at once, and again; charged, it comes to an end.
                 _log_fault(lane, run, error)
                 outcome = lane.execution.fail(delivery, error)
-            outcome = run.conclude(outcome)
-            self._note_end(lane, run, outcome, perf_counter() - started)
+            if run.cancelled_for is not None:
+                outcome = run.conclude(outcome)
+            delivery.ran_for = seconds = perf_counter() - started
+            if outcome is not None:
+                hooks.job_ended(delivery, lane.name, outcome, seconds)
         finally:
             self._finished(lane, run, outcome)
 
@@ -86,7 +91,9 @@ class JobRunner:
     ) -> None:
         started = perf_counter()
         for member in batch.members:
-            self._note_start(lane, member)
+            if self._solo.running is member.delivery:
+                self._hooks.solo_run_started(member.delivery, lane.name)
+            self._hooks.job_started(member.delivery, lane.name)
         failure: BaseException | None = None
         try:
             deliveries = [member.delivery for member in batch.members]
@@ -102,17 +109,10 @@ class JobRunner:
             delivery = member.delivery
             if failure is not None and delivery.sequence not in outcomes:
                 outcomes[delivery.sequence] = lane.execution.fail(delivery, failure)
-            self._note_end(lane, member, member.decide(outcomes), seconds)
-
-    def _note_start(self, lane: Lane, run: Run) -> None:
-        if self._solo.running is run.delivery:
-            self._hooks.solo_run_started(run.delivery, lane.name)
-        self._hooks.job_started(run.delivery, lane.name)
-
-    def _note_end(self, lane: Lane, run: Run, outcome: Outcome | None, seconds: float) -> None:
-        run.delivery.ran_for = seconds
-        if outcome is not None:
-            self._hooks.job_ended(run.delivery, lane.name, outcome, seconds)
+            delivery.ran_for = seconds
+            outcome = member.decide(outcomes)
+            if outcome is not None:
+                self._hooks.job_ended(delivery, lane.name, outcome, seconds)
 
 
 def _log_fault(lane: Lane, run: Run, error: Exception) -> None:

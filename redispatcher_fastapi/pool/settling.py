@@ -192,10 +192,12 @@ class Settler:
         for (lane, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
             if lane.settle(delivery):
                 self._freed(lane)
-            if verdict in "sg":
-                self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
-            elif verdict == "c":
+            if verdict in "1n":
+                continue
+            if verdict == "c":
                 self._hooks.job_called_off(delivery, lane.name, outcome)
+            else:
+                self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
         # What was called off may be followed as well.
         if "n" in verdicts or "c" in verdicts:
             self._onward(ended[0][1].queue)

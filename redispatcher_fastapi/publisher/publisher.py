@@ -20,7 +20,6 @@ from redispatcher_fastapi.consumer import (
     definition_of,
     make_job,
     prepare,
-    refuse_duplicates,
     result_reader,
 )
 from redispatcher_fastapi.database import AfterCommit, Channel
@@ -347,15 +346,23 @@ class Publisher(FlowPublisher[C_co]):
     ) -> list[Submission]:
         """Return what is sent for messages, each under its own id if there are ``ids``."""
         all_messages = tuple(messages)
+        # Each by its name: to unpack the options anew for each message takes as long as its JSON.
+        definition, limit, sealing = self._definition, self._max_message_bytes, self._sealing
+        delay, at, expires = options["delay"], options["at"], options["expires"]
+        priority, unique = options["priority"], options.get("unique")
         return [
             prepare(
-                self._definition,
+                definition,
                 message,
                 id=job_id,
+                delay=delay,
+                at=at,
                 headers=headers,
-                max_message_bytes=self._max_message_bytes,
-                sealing=self._sealing,
-                **options,
+                priority=priority,
+                expires=expires,
+                unique=unique,
+                max_message_bytes=limit,
+                sealing=sealing,
             )
             for message, job_id in zip(all_messages, ids or [None] * len(all_messages), strict=True)
         ]
@@ -370,7 +377,6 @@ class Publisher(FlowPublisher[C_co]):
 
     def _jobs(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> list[Job[Any]]:
         definition, store = self._definition, self._sender.store
-        refuse_duplicates(definition, answers)
         return [
             make_job(store, definition, self._sealing, submission, answer)
             for submission, answer in zip(submissions, answers, strict=True)
