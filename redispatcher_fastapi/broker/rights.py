@@ -8,10 +8,12 @@ from redispatcher_fastapi.broker.cancellation import heeding_cancellation
 from redispatcher_fastapi.broker.redis_errors import REDIS_ERRORS, translate
 from redispatcher_fastapi.broker.scripts import (
     ACK,
+    ARRIVE,
     CLAIM,
     CLAIM_SOLO,
     DEPART,
     FAIL,
+    ONWARD,
     POKE,
     RELEASE,
     RENEW,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.connection import Connections
 
 _SCRIPTS = (
-    *(ACK, CLAIM, CLAIM_SOLO, DEPART, FAIL, POKE, RELEASE, RENEW, UPKEEP),
+    *(ACK, ARRIVE, CLAIM, CLAIM_SOLO, DEPART, FAIL, ONWARD, POKE, RELEASE, RENEW, UPKEEP),
     *(SCHEDULE_DECLARE, SCHEDULE_FIRE, SCHEDULE_LOOK, SCHEDULE_READ),
 )
 #: Everything that a pool's scripts may call, and what it sends beside them.

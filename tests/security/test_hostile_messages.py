@@ -212,7 +212,9 @@ def test_an_inspector_shows_any_record_and_never_fails(envelope: bytes, state: b
     stored = b"1767268800000" + envelope
     if state == b"dead":
         stored = b"D1767268800000,1,1,1,0,undecodable\n" + stored
-    record = parse_record("anything", "a", [state, stored, b"", b"", b"", []])
+    rest = [b"urgent", envelope, b"", b"", b""]  # its level, its partition, and three it has not
+
+    record = parse_record("anything", "a", [state, stored, b"", b"", b"", [], *rest])
 
     assert record.body is None or record.body in envelope
 
