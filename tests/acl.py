@@ -50,6 +50,7 @@ ROLES = {
                 scripts.FAIL,
                 scripts.ONWARD,
                 scripts.POKE,
+                scripts.PUBLISH,
                 scripts.RELEASE,
                 scripts.RENEW,
                 scripts.SCHEDULE_DECLARE,

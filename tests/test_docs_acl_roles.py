@@ -241,7 +241,7 @@ async def test_a_role_cannot_do_what_is_another_ones(redis_servers: RedisServers
     for role in ("publisher", "monitor", "operator"):
         with pytest.raises(BrokerAccessError):
             await run_script(role, server, CLAIM, "", "someone", 1, 0, 1, "")
-    for role in ("worker", "monitor", "operator"):
+    for role in ("monitor", "operator"):
         async with publishing(dsn_of(role, server)) as dispatcher:
             with pytest.raises(PublishError):
                 await dispatcher.publisher(Work).publish(Work.Message())

@@ -15,6 +15,7 @@ from redispatcher_fastapi.broker.scripts import (
     FAIL,
     ONWARD,
     POKE,
+    PUBLISH,
     RELEASE,
     RENEW,
     SCHEDULE_DECLARE,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.connection import Connections
 
 _SCRIPTS = (
-    *(ACK, ARRIVE, CLAIM, CLAIM_SOLO, DEPART, FAIL, ONWARD, POKE, RELEASE, RENEW, UPKEEP),
+    *(ACK, ARRIVE, CLAIM, CLAIM_SOLO, DEPART, FAIL, ONWARD, POKE, PUBLISH, RELEASE, RENEW, UPKEEP),
     *(SCHEDULE_DECLARE, SCHEDULE_FIRE, SCHEDULE_LOOK, SCHEDULE_READ),
 )
 #: Everything that a pool's scripts may call, and what it sends beside them.
