@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
-from redispatcher_fastapi import JobState, QueueFullError, RedispatcherConfig, chain
+import pytest
+from pydantic import SecretStr
+
+from redispatcher_fastapi import (
+    JobState,
+    PoolHooks,
+    QueueFullError,
+    RedispatcherConfig,
+    SealError,
+    Sealing,
+    SigningKeys,
+)
 from redispatcher_fastapi.broker.broker import Broker
+from redispatcher_fastapi.broker.cancellation import end_tasks
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.onward import EndedJob, OnwardBroker
 from redispatcher_fastapi.broker.sending import DirectSender
 from redispatcher_fastapi.broker.types import Submission
 from redispatcher_fastapi.consumer import definition_of, prepare
-from redispatcher_fastapi.flows.continuation import Continuation, Member, Step
+from redispatcher_fastapi.flows.continuation import (
+    Continuation,
+    ContinuationError,
+    Member,
+    Step,
+    read_continuation,
+)
 from redispatcher_fastapi.flows.passing import Passing
 from redispatcher_fastapi.flows.starting import follow
-from tests.flows.photos import ALL, Collect, Fetch, Part, Resize
+from redispatcher_fastapi.hooks import GuardedHooks
+from redispatcher_fastapi.pool.passing_on import PassingOn
+from tests.flows.photos import ALL, Collect, Part
 from tests.pool.running import PATIENCE, running_pool
 from tests.waiting import wait_until
 
@@ -101,12 +121,13 @@ async def test_nonsense_stays_and_holds_nobody_up(redis_dsn: str) -> None:
             [b"", b"X", b"S+{", b'S+{"steps":[{}]}\n1', b'S+{"steps":1}\n']
         ):
             await client.execute_command("HSET", "rd:{part}:onward", f"n{number}", text)
+        await client.execute_command("HSET", "rd:{part}:onward", b"\xff\xfe", b"S+\xff")
         await end_two_of(broker, member_of="group")
         stuck = Stuck()
 
         assert await Passing(broker, None, stuck=stuck).pass_on("part") == 2
 
-        assert len(stuck.errors) == 5
+        assert len(stuck.errors) == 6
         assert await broker.job_state("collect", "group") is JobState.QUEUED
 
 
@@ -131,17 +152,106 @@ async def _has_ended(broker: Broker) -> bool:
     return state is JobState.SUCCEEDED
 
 
-async def test_a_pool_in_burst_goes_to_the_end_of_a_chain(redis_dsn: str) -> None:
-    async with running_pool(redis_dsn, *ALL) as running:
-        flow = await running.publisher(Fetch).publish_chain(
-            chain(Fetch).then(Resize), Fetch.Message(url="abc")
+class Guest(PoolHooks):
+    """Counts what is stuck."""
+
+    def __init__(self) -> None:
+        self.stuck: list[tuple[str, str]] = []
+
+    def flow_stuck(self, queue: str, job_id: str, reason: str) -> None:
+        self.stuck.append((queue, job_id))
+
+
+async def test_what_is_under_way_when_a_pool_stops_is_passed_on_before_it_ends(
+    redis_dsn: str, leak_check: None
+) -> None:
+    config = RedispatcherConfig(redis_dsn=redis_dsn)
+    async with Connections(config.dsn) as connections:
+        broker = Broker(connections, config.engine_settings())
+        await end_two_of(broker, member_of="group")
+        passing = PassingOn(broker, None, GuardedHooks(Guest()), done=lambda: None)
+        passing.note("part")
+        under_way = asyncio.create_task(passing.run(()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert passing.is_busy
+
+        await end_tasks([under_way])
+        assert passing.is_busy
+        await passing.finish(2.0)
+
+        assert not passing.is_busy
+        assert await broker.job_state("collect", "group") is JobState.QUEUED
+
+
+async def test_what_is_stuck_is_told_of_once(redis_dsn: str) -> None:
+    config = RedispatcherConfig(redis_dsn=redis_dsn)
+    async with Connections(config.dsn) as connections:
+        broker, guest = Broker(connections, config.engine_settings()), Guest()
+        await connections.publisher_line.execute_command("HSET", "rd:{part}:onward", "n", b"S+{")
+        passing = PassingOn(broker, None, GuardedHooks(guest), done=lambda: None)
+
+        for _ in range(3):
+            passing.note("part")
+            await passing.finish(2.0)
+
+        assert guest.stuck == [("part", "n")]
+
+
+async def test_many_ends_are_passed_on_page_by_page(redis_dsn: str, leak_check: None) -> None:
+    config = RedispatcherConfig(redis_dsn=redis_dsn)
+    async with Connections(config.dsn) as connections:
+        broker, stuck = Broker(connections, config.engine_settings()), Stuck()
+        fields: list[str] = []
+        for number in range(300):
+            follows = Continuation((Step("upload", f"u{number}"),))
+            text = follows.write(None, queue="part", job_id=f"n{number}").decode()
+            fields += (f"n{number}", f'S{text}\n{{"size":{" " * 100}1}}')
+        await connections.publisher_line.execute_command("HSET", "rd:{part}:onward", *fields)
+
+        counts = await asyncio.gather(
+            *(Passing(broker, None, stuck=stuck).pass_on("part") for _ in range(2))
         )
-        await flow.result(PATIENCE)
+
+        assert max(counts) <= 300 <= sum(counts)
+        assert await Passing(broker, None, stuck=stuck).pass_on("part") == 0
+        assert (await broker.count_jobs("upload"))[JobState.QUEUED] == 300
+        assert stuck.errors == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"+",
+        b"+{}",
+        b"+[]",
+        b"+1",
+        b"+" + b"[" * 100_000,
+        b'+{"v":1,"steps":[{"queue":"q"}]}',
+        b'+{"v":1,"steps":["a"]}',
+        b'*{"v":1,"steps":[],"member":{"group":"g"}}',
+        b'*{"v":1,"steps":[],"member":{"group":"g","number":"x","count":1,"first":0,"result":1}}',
+        b"+\xff",
+    ],
+)
+def test_a_continuation_that_was_changed_by_hand_is_refused(text: bytes) -> None:
+    with pytest.raises(ContinuationError, match="job one in queue 'part'"):
+        read_continuation(text, None, queue="part", job_id="one")
+
+
+def test_a_signed_continuation_is_that_of_its_job_alone() -> None:
+    sealing = Sealing(signing=SigningKeys({"one": SecretStr("k" * 40)}))
+    text = Continuation((Step("collect", "g"),)).write(sealing, queue="part", job_id="one")
+
+    with pytest.raises(SealError):
+        read_continuation(text, sealing, queue="part", job_id="two")
+    with pytest.raises(SealError):
+        read_continuation(b'+{"v":1,"steps":[]}', sealing, queue="part", job_id="one")
+    assert read_continuation(text, sealing, queue="part", job_id="one").steps[0].job_id == "g"
 
 
 def test_a_continuation_reads_as_it_was_written() -> None:
-    from redispatcher_fastapi.flows.continuation import read_continuation
-
     step = Step("collect", "g", {"a": 1}, "high", 5, 6, ("tenant",))
     written = Continuation((step,), Member("g", 1, 2, is_first_failure=True))
 

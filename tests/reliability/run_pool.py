@@ -106,7 +106,7 @@ def note_claims(note: Callable[[str, str, int], None]) -> None:
     replace(LoggingHooks, "job_started", started)
 
 
-PROTECTIONS = {
+PROTECTIONS: dict[str, Callable[[], None]] = {
     "heartbeat": remove_heartbeat,
     "release": remove_release,
     "isolation": remove_isolation,

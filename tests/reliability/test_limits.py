@@ -12,8 +12,9 @@ import pytest
 from redispatcher_fastapi import Job, JobState, Redispatcher
 from redispatcher_fastapi.keys import queue_prefix
 from tests.leaks import find_leaks
-from tests.reliability.jobs import InOrder, Limited, Observed
+from tests.reliability.jobs import InOrder, Limited
 from tests.reliability.looking import wait_for_count
+from tests.reliability.observed import Observed
 from tests.reliability.oracle import Oracle
 from tests.reliability.processes import PoolProcess, Pools
 from tests.servers import RedisServer

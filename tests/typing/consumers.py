@@ -13,6 +13,7 @@ from redispatcher_fastapi import (
     Batch,
     BatchConsumer,
     BatchItem,
+    GroupResult,
     JobContext,
     Publisher,
 )
@@ -148,3 +149,51 @@ class StoreElsewhere(Store):
     """Inherits ``process_batch`` and ``Message`` as they are."""
 
     QUEUE = "store-elsewhere"
+
+
+class Fetch(BaseConsumer):
+    """Returns the message of :class:`Resize`."""
+
+    QUEUE = "fetch"
+
+    class Message(BaseConsumer.Message):
+        url: str
+
+    async def process_message(self, message: Message) -> Resize.Message:
+        return Resize.Message(path=message.url)
+
+
+class Scan(BaseConsumer):
+    """The same, synchronous, for a batch."""
+
+    QUEUE = "scan"
+
+    class Message(BaseConsumer.Message):
+        page: int
+
+    def process_message(self, message: Message) -> Enrich.Message:
+        return Enrich.Message(path=str(message.page))
+
+
+class Total(BaseConsumer):
+    """Follows a group whose members return numbers."""
+
+    QUEUE = "total"
+
+    class Message(GroupResult[int]):
+        pass
+
+    async def process_message(self, message: Message) -> float:
+        return sum(each or 0 for each in message.results) / 2
+
+
+class Pages(BaseConsumer):
+    """Follows a group whose members return lists; synchronous."""
+
+    QUEUE = "pages"
+
+    class Message(GroupResult[list[str]]):
+        pass
+
+    def process_message(self, message: Message) -> str:
+        return " ".join(line for page in message.results for line in page or ())

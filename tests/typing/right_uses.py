@@ -17,9 +17,11 @@ from redispatcher_fastapi import (
     BatchRun,
     CallNext,
     Cancellation,
+    Chain,
     ConsumerConfig,
     ConsumerPool,
     Disposition,
+    Flow,
     Inspector,
     Job,
     JobContext,
@@ -43,19 +45,24 @@ from redispatcher_fastapi import (
     TransactionalPublisher,
     Unique,
     UniqueScope,
+    chain,
 )
 from redispatcher_fastapi.hooks import Delivery, Died, Outcome, TakenBack
 from tests.typing.consumers import (
     Created,
     Enrich,
+    Fetch,
     Index,
     Inherited,
     Nightly,
+    Pages,
     Report,
     Resize,
+    Scan,
     SendEmail,
     Store,
     StoreElsewhere,
+    Total,
 )
 
 app = FastAPI()
@@ -317,3 +324,31 @@ def outboxes(engine: Engine, async_engine: AsyncEngine) -> RedispatcherConfig:
     assert_type(outbox.table, Table)
     assert_type(outbox.metadata, MetaData)
     return RedispatcherConfig(outbox=Outbox(async_engine, metadata=outbox.metadata))
+
+
+async def chains(fetch: Publisher[Fetch], scan: Publisher[Scan]) -> None:
+    steps = chain(Fetch).then(Resize, priority=Priority.HIGH, delay=timedelta(seconds=1))
+    assert_type(steps, Chain[Fetch.Message, int])
+    flow = await fetch.publish_chain(steps, Fetch.Message(url="u"), id="chosen", headers={"a": 1})
+    assert_type(flow, Flow[int])
+    assert_type(await flow.result(timeout=5), int)
+    assert_type(await flow.state(), JobState | None)
+    assert_type(await flow.cancel(), bool)
+    assert_type(flow.jobs, tuple[Job[Any], ...])
+    batched = chain(Scan).then(Enrich)
+    assert_type(batched, Chain[Scan.Message, int])
+    assert_type(await scan.publish_chain(batched, Scan.Message(page=1)), Flow[int])
+    assert_type(chain(Report), Chain[Report.Message, list[str]])
+    assert_type(chain(Enrich), Chain[Enrich.Message, int])
+
+
+async def groups(
+    resize: Publisher[Resize], enrich: Publisher[Enrich], reports: Publisher[Report]
+) -> None:
+    sizes = [Resize.Message(path="p")]
+    assert_type(await resize.publish_group(sizes, then=Total), Flow[float])
+    assert_type(
+        await resize.publish_group(sizes, then=Total, when="first_failure", id="g"), Flow[float]
+    )
+    assert_type(await enrich.publish_group([Enrich.Message(path="p")], then=Total), Flow[float])
+    assert_type(await reports.publish_group([Report.Message(year=1)], then=Pages), Flow[str])

@@ -23,6 +23,7 @@ from redispatcher_fastapi import (
     CallNext,
     ConsumerConfig,
     ConsumerPool,
+    Flow,
     Inspector,
     Job,
     Middleware,
@@ -37,8 +38,19 @@ from redispatcher_fastapi import (
     Schedule,
     Schedules,
     Unique,
+    chain,
 )
-from tests.typing.consumers import Enrich, Report, Resize, SendEmail, Store
+from tests.typing.consumers import (
+    Enrich,
+    Fetch,
+    Pages,
+    Report,
+    Resize,
+    Scan,
+    SendEmail,
+    Store,
+    Total,
+)
 
 
 async def messages(publisher: Publisher[Resize], client: Redis) -> None:
@@ -181,3 +193,36 @@ async def transactions(
     Outbox("sqlite://")  # refused
     Outbox(engine, poll=1)  # refused
     RedispatcherConfig(outbox=engine)  # refused
+
+
+async def chains(fetch: Publisher[Fetch], scan: Publisher[Scan]) -> None:
+    steps = chain(Fetch).then(Resize)
+    chain(Fetch).then(SendEmail)  # refused
+    chain(Fetch).then(Fetch)  # refused
+    chain(Fetch).then(Enrich)  # refused
+    chain(Scan).then(Resize)  # refused
+    chain(Resize).then(Resize)  # refused
+    chain(Fetch).then(Resize).then(Enrich)  # refused
+    chain(SendEmail).then(Resize)  # refused
+    chain(Fetch.Message)  # refused
+    chain(Fetch).then(Resize, delay=5)  # refused
+    chain(Fetch).then(Resize, priority="high")  # refused
+    chain(Fetch).then(Resize, id="chosen")  # refused
+    await fetch.publish_chain(steps, Resize.Message(path="p"))  # refused
+    await scan.publish_chain(steps, Scan.Message(page=1))  # refused
+    await fetch.publish_chain(Fetch, Fetch.Message(url="u"))  # refused
+    await fetch.publish_chain(steps, Fetch.Message(url="u"), unique=Unique())  # refused
+    text: Flow[str] = await fetch.publish_chain(steps, Fetch.Message(url="u"))  # refused
+    await text.state()
+
+
+async def groups(resize: Publisher[Resize], reports: Publisher[Report]) -> None:
+    sizes, years = [Resize.Message(path="p")], [Report.Message(year=1)]
+    await resize.publish_group(sizes)  # refused
+    await resize.publish_group(sizes, then=Pages)  # refused
+    await reports.publish_group(years, then=Total)  # refused
+    await resize.publish_group(years, then=Total)  # refused
+    await resize.publish_group(sizes, then=SendEmail)  # refused
+    await resize.publish_group(sizes, then=Total, when="never")  # refused
+    number: Flow[int] = await resize.publish_group(sizes, then=Total)  # refused
+    await number.cancel()
