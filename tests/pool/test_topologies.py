@@ -22,6 +22,7 @@ from redispatcher_fastapi import (
     JobState,
     Publisher,
     RetryPolicy,
+    chain,
 )
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
@@ -29,6 +30,7 @@ from redispatcher_fastapi.broker.types import EngineSettings, Want
 from redispatcher_fastapi.broker.working import WorkerBroker
 from redispatcher_fastapi.dsn import parse_dsn
 from redispatcher_fastapi.keys import queue_prefix
+from tests.flows import photos
 from tests.leaks import find_leaks
 from tests.pool.running import PATIENCE, RunningPool, running_pool
 from tests.servers import RedisServer, RedisServers, find_redis_server, skip_or_fail
@@ -112,13 +114,14 @@ def gated(queue: str, gate: asyncio.Event) -> type[BaseConsumer]:
 
 async def check_all_work(dsn: str, servers: list[RedisServer]) -> None:
     """Do on a store, once, what users do."""
-    async with running_pool(dsn, Echo, Upper, Length) as running:
+    async with running_pool(dsn, Echo, Upper, Length, *photos.ALL) as running:
         assert await running.perform(Echo.Message(text="a")) == "a on attempt 1"
         assert await running.perform(Upper.Message(text="a")) == "A"
         assert await running.perform(Length.Message(text="four")) == 4
         assert await running.perform(Echo.Message(text="b", failures=1)) == "b on attempt 2"
         await check_delay(running)
         await check_many(running)
+        await check_flows(running)
         await check_prompt_start(running, servers)
 
 
@@ -135,6 +138,20 @@ async def check_many(running: RunningPool) -> None:
     texts = [str(number) for number in range(500)]
     jobs = await running.publisher(Upper).publish_many(Upper.Message(text=text) for text in texts)
     assert [await job.result(PATIENCE) for job in jobs] == texts
+
+
+async def check_flows(running: RunningPool) -> None:
+    steps = chain(photos.Fetch).then(photos.Resize).then(photos.Upload)
+    fetches = running.publisher(photos.Fetch)
+    flow = await fetches.publish_chain(steps, photos.Fetch.Message(url="abc"))
+    group = await running.publisher(photos.Part).publish_group(
+        [photos.Part.Message(number=number) for number in (1, -1)], then=photos.Collect
+    )
+    assert await flow.result(PATIENCE) == "uploaded 3"
+    assert await group.result(PATIENCE) == "[2, None] [(1, 'failed')]"
+    cancelled = await fetches.publish_chain(steps, photos.Fetch.Message(url="b"), delay=PATIENCE)
+    assert await cancelled.cancel()
+    assert [await job.state() for job in cancelled.jobs] == [JobState.CANCELLED] * 3
 
 
 async def check_prompt_start(running: RunningPool, servers: list[RedisServer]) -> None:
