@@ -73,6 +73,7 @@ def make_outbox() -> Outbox:
 async def create_tables() -> None:
     """Create what is missing; a real service would migrate."""
     get_settings().data_dir.mkdir(parents=True, exist_ok=True)
+    make_outbox()
     async with get_engine().begin() as connection:
         # Not create_all(): it looks first, then creates, and the API and its pools start together.
         for table in Base.metadata.sorted_tables:

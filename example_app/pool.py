@@ -13,6 +13,5 @@ from example_app.database import create_tables
 from redispatcher_fastapi import ConsumerPool
 
 if __name__ == "__main__":
-    config = make_config()
     asyncio.run(create_tables())
-    ConsumerPool(config).start()
+    ConsumerPool(make_config()).start()

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ _HOPELESS = (
     RequestOnlyDependencyError,
 )
 _CLOSES_WITHIN_SECONDS = 2.0
+_THREADS_END_WITHIN_SECONDS = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
@@ -183,10 +185,13 @@ def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def leave_stuck_threads() -> None:
     """End the process although a handler's thread still runs.
 
-    A thread cannot be stopped; its job was given back.
+    A thread cannot be stopped; its job was given back. Those that were idle end by themselves, a
+    moment after the event loop.
     """
-    if any(
-        thread is not threading.current_thread() and thread.is_alive() and not thread.daemon
-        for thread in threading.enumerate()
-    ):
+    current = threading.current_thread()
+    others = [each for each in threading.enumerate() if each is not current and not each.daemon]
+    deadline = time.monotonic() + _THREADS_END_WITHIN_SECONDS
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
         _leave(0)
