@@ -20,18 +20,17 @@ local function check_job(values, at)
 end
 
 -- The job that has a lock, unless it has it no more: a lock for a time ends, and so does a job that has expired without
--- anybody having noticed yet.
+-- anybody having noticed yet, or was finished by a release that knows of no locks.
 local function owner_of(prefix, lock)
   local other = call('HGET', prefix .. 'uniques', lock)
   local ends = other and call('ZSCORE', prefix .. 'windows', lock)
   if not other or ends and tonumber(ends) <= now then return nil end
-  local expires = call('ZSCORE', prefix .. 'expiries', other)
-  if not expires or tonumber(expires) > now then return other end
   local record = call('HGET', prefix .. 'jobs', other)
-  if record and not is_finished(record) then
-    take_out(prefix, other)
-    end_cancelled(prefix, other, record, now, 0, 0, 0, 'expired')
-  end
+  if not record or is_finished(record) then return ends and other or nil end
+  local expires = call('ZSCORE', prefix .. 'expiries', other)
+  if not expires or tonumber(expires) > now or holder_of(prefix, other) then return other end
+  take_out(prefix, other)
+  end_cancelled(prefix, other, record, now, 0, 0, 0, 'expired')
   return nil
 end
 

@@ -76,12 +76,17 @@ local function make_special(prefix, held, limits)
   -- Rare:
   local rules, marks = read_rules(prefix, limits), {}
 
-  -- Whether a job that was taken off the list of a level is to start now; ends it if it has expired. `marks` tells what
-  -- there is to look for.
-  local function starts(level, id, record)
+  -- Whether a job that was taken off the list of a level, or of one in the line of its partition, is to start now; ends it
+  -- if it has expired. One that belongs into a line goes there. `marks` tells what there is to look for.
+  local function starts(level, id, record, is_in_line)
     if marks.moved and call('SREM', prefix .. 'moved', level .. ':' .. id) == 1 then return false end
     if not record or is_finished(record) then
       call('SREM', prefix .. 'ghosts', id)
+      return false
+    end
+    if not is_in_line and marks.partitions and call('HEXISTS', prefix .. 'partitions', id) == 1 then
+      -- A release that knows of no lines has put it here.
+      queue_up(prefix, id, free_slot(prefix, id) ~= nil)
       return false
     end
     local expires = marks.expiries and call('ZSCORE', prefix .. 'expiries', id)
@@ -126,7 +131,7 @@ local function make_special(prefix, held, limits)
       else
         if id then call('LPOP', prefix .. 'line:' .. level .. ':' .. key) end
         local record = id and call('HGET', prefix .. 'jobs', id)
-        if id and starts(level, id, record) then
+        if id and starts(level, id, record, true) then
           if call('HSET', prefix .. 'slots', id, (rules.is_ordered and 'o' or '-') .. key) == 1 then
             call('HINCRBY', prefix .. 'used', key, 1)
           end
@@ -194,7 +199,7 @@ local function make_special(prefix, held, limits)
     end_stops()
     end_rests()
     marks.faults = has_faults
-    for _, name in ipairs({'moved', 'expiries', 'locks'}) do marks[name] = call('EXISTS', prefix .. name) == 1 end
+    for _, name in ipairs({'moved', 'expiries', 'locks', 'partitions'}) do marks[name] = call('EXISTS', prefix .. name) == 1 end
     return room_to_start(prefix, rules)
   end
 

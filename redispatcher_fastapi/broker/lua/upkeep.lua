@@ -12,7 +12,7 @@
 --          '<time>,<leases>,<gap>' of the last time that leases began anew or '', see `observe`, the time now, and 1 when ends of jobs are to be passed on
 -- Moves    running -> queued | dead | cancelled, scheduled | queued -> cancelled (expired)
 
-local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 2, 9
+local FORGOTTEN_AT_ONCE, IDS_AT_ONCE, MENDED_AT_ONCE, SOLO_LOSSES, LOSSES = 100, 1000, 20, 2, 9
 local lease, id_count = whole(ARGV[2], 1), whole(ARGV[9], 0)
 local finished_count, finished_age, finished_min = whole(ARGV[3], 0), whole(ARGV[4], 0), whole(ARGV[5], 0)
 local memory, dead_count, dead_age = whole(ARGV[6], 0), whole(ARGV[7], 0), whole(ARGV[8], 0)
@@ -120,6 +120,30 @@ local function expire(prefix)
   return #ids == FORGOTTEN_AT_ONCE
 end
 
+-- Lets go of what jobs have that are finished: a release that knows of none of it may have run them. As there are seldom
+-- any such, it looks at a few jobs each time, at random.
+local function mend(prefix)
+  for _, name in ipairs({'slots', 'locks', 'partitions', 'levels', 'flows', 'cancelling'}) do
+    -- Of a key that is not there fakeredis returns nil.
+    local ids = name == 'cancelling' and call('SRANDMEMBER', prefix .. name, MENDED_AT_ONCE)
+      or name ~= 'cancelling' and call('HRANDFIELD', prefix .. name, MENDED_AT_ONCE) or {}
+    local records = #ids > 0 and call('HMGET', prefix .. 'jobs', unpack(ids)) or {}
+    for index, id in ipairs(ids) do
+      local record = records[index]
+      local letter = record and string.upper(string.sub(record, 1, 1))
+      local may_keep = letter == 'D' and (name == 'partitions' or name == 'levels' or name == 'flows')
+      if not may_keep and (not record or is_finished(record)) then
+        let_go(prefix, id, letter == 'D')
+        if letter == 'S' then
+          pass_on(prefix, id, letter, call('GET', prefix .. 'result:' .. id) or '')
+        elseif letter ~= 'D' then
+          pass_on(prefix, id, 'C', '')
+        end
+      end
+    end
+  end
+end
+
 local out = {}
 for index, prefix in ipairs(queues(KEYS)) do
   observe(prefix, lease)
@@ -139,6 +163,7 @@ for index, prefix in ipairs(queues(KEYS)) do
 
   has_more = expire(prefix) or has_more
   has_more = end_windows(prefix) or has_more
+  if has_traits(prefix) then mend(prefix) end
   if has_traits(prefix) and call('EXISTS', prefix .. 'control', prefix .. 'levels', prefix .. 'partitions', prefix .. 'lines',
     prefix .. 'slots', prefix .. 'resting', prefix .. 'moved', prefix .. 'expiries', prefix .. 'locks', prefix .. 'cancelling',
     prefix .. 'ready:high', prefix .. 'ready:low', prefix .. 'held_back', prefix .. 'flows') == 0 then
