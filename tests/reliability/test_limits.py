@@ -116,10 +116,11 @@ async def test_limits_are_never_exceeded_while_processes_are_killed(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 async def test_limits_are_never_exceeded_in_the_long_run(
     server: RedisServer, oracle: Oracle, pools: Pools, dispatcher: Redispatcher
 ) -> None:
-    await run_limited(server, oracle, pools, dispatcher, jobs=5000, kills=40)
+    await run_limited(server, oracle, pools, dispatcher, jobs=1000, kills=20)
 
 
 async def run_limited(
@@ -168,10 +169,11 @@ async def test_the_order_holds_while_processes_are_killed_and_jobs_fail(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 async def test_the_order_holds_in_the_long_run(
     server: RedisServer, oracle: Oracle, pools: Pools, dispatcher: Redispatcher
 ) -> None:
-    await run_ordered(server, oracle, pools, dispatcher, accounts=50, each=60, kills=30)
+    await run_ordered(server, oracle, pools, dispatcher, accounts=20, each=40, kills=12)
 
 
 async def run_ordered(
