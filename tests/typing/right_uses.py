@@ -18,9 +18,11 @@ from redispatcher_fastapi import (
     CallNext,
     Cancellation,
     Chain,
+    Concurrency,
     ConsumerConfig,
     ConsumerPool,
     Disposition,
+    Fair,
     Flow,
     Inspector,
     Job,
@@ -29,12 +31,16 @@ from redispatcher_fastapi import (
     Middleware,
     Misfire,
     OnConflict,
+    Ordered,
     Outbox,
     Overlap,
     PoolHooks,
     Priority,
     Publication,
     Publisher,
+    QueueRecord,
+    RateLimit,
+    RateLimited,
     Redispatcher,
     RedispatcherConfig,
     Run,
@@ -45,6 +51,7 @@ from redispatcher_fastapi import (
     TransactionalPublisher,
     Unique,
     UniqueScope,
+    Waiting,
     chain,
 )
 from redispatcher_fastapi.hooks import Delivery, Died, Outcome, TakenBack
@@ -352,3 +359,39 @@ async def groups(
     )
     assert_type(await enrich.publish_group([Enrich.Message(path="p")], then=Total), Flow[float])
     assert_type(await reports.publish_group([Report.Message(year=1)], then=Pages), Flow[str])
+
+
+class Limited(BaseConsumer):
+    QUEUE = "limited"
+    LIMITS = (
+        Concurrency(50),
+        Concurrency(5, key="tenant"),
+        RateLimit(100, per=timedelta(minutes=1), key=("tenant",)),
+        Fair(key="tenant"),
+    )
+
+    class Message(BaseConsumer.Message):
+        tenant: str
+
+    async def process_message(self, message: Message) -> None:
+        raise RateLimited(timedelta(seconds=30), scope="queue")
+
+
+class InLine(BaseConsumer):
+    QUEUE = "in-line"
+    LIMITS = [Ordered(key="tenant")]  # noqa: RUF012  # as most would write it
+
+    class Message(BaseConsumer.Message):
+        tenant: str
+
+    async def process_message(self, message: Message) -> None: ...
+
+
+async def limits(inspector: Inspector) -> None:
+    ConsumerConfig(consumer_class=Limited, limits=[Concurrency(1), RateLimit(1, per=timedelta(1))])
+    await inspector.set_limits(Limited, [Concurrency(5, key="*")])
+    await inspector.set_limits("limited", None)
+    await inspector.pause(Limited, reason="why", until=datetime.now(UTC))
+    assert_type(await inspector.resume("limited"), bool)
+    assert_type(await inspector.queue(Limited), QueueRecord)
+    assert_type(await inspector.why(Limited, "id"), Waiting | None)

@@ -21,17 +21,21 @@ from redispatcher_fastapi import (
     Batch,
     BatchItem,
     CallNext,
+    Concurrency,
     ConsumerConfig,
     ConsumerPool,
     Flow,
     Inspector,
     Job,
     Middleware,
+    Ordered,
     Outbox,
     PoolHooks,
     Priority,
     Publication,
     Publisher,
+    RateLimit,
+    RateLimited,
     Redispatcher,
     RedispatcherConfig,
     Run,
@@ -226,3 +230,16 @@ async def groups(resize: Publisher[Resize], reports: Publisher[Report]) -> None:
     await resize.publish_group(sizes, then=Total, when="never")  # refused
     number: Flow[int] = await resize.publish_group(sizes, then=Total)  # refused
     await number.cancel()
+
+
+async def limits(inspector: Inspector) -> None:
+    Concurrency("many")  # refused
+    Concurrency(1, "tenant_id")  # refused
+    RateLimit(100)  # refused
+    RateLimit(100, per=60)  # refused
+    Ordered()  # refused
+    RateLimited()  # refused
+    RateLimited(30, scope="tenant")  # refused
+    await inspector.set_limits("mail", Concurrency(1))  # refused
+    await inspector.pause("mail", "why")  # refused
+    await inspector.pause("mail", until=60)  # refused
