@@ -32,6 +32,15 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy has found out about libraries, which takes it most of its time.
+
+    It is of use to whoever runs mypy with the settings of this project.
+    """
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A real server, shared by the whole session; use ``redis_dsn`` for an empty store.
 

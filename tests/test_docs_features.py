@@ -97,11 +97,14 @@ def test_the_pages_are_a_test_suite_that_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_modules_of_readme_and_pages_satisfy_mypy_strict(tmp_path: Path) -> None:
+def test_the_modules_of_readme_and_pages_satisfy_mypy_strict(
+    tmp_path: Path, mypy_cache: Path
+) -> None:
     folder = tmp_path / "modules"
     folder.mkdir()
     write_modules(folder, [ROOT / "README.md", *(DOCS / page for page in [*FEATURES, *OTHERS])])
 
     modules = sorted(path.name for path in folder.glob("*.py"))
-    cache = os.environ.get("MYPY_CACHE_DIR", str(tmp_path / "cache"))
-    run(folder, "mypy", "--strict", f"--cache-dir={cache}", *modules)
+    # As in tests/typing, whose cache it is.
+    arguments = (f"--config-file={ROOT / 'pyproject.toml'}", "--follow-imports=silent")
+    run(folder, "mypy", *arguments, f"--cache-dir={mypy_cache}", *modules)
