@@ -138,7 +138,7 @@ def _check_fit(before: ConsumerDefinition, after: ConsumerDefinition) -> None:
     if isinstance(returned, str) or returned in (Any, inspect.Signature.empty):
         return  # nobody knows yet; the consumer will, when it is given it
     if not isinstance(returned, type) or not issubclass(returned, after.message_type):
-        name = getattr(returned, "__qualname__", returned)
+        name: Any = getattr(before.result_type, "__qualname__", before.result_type)
         raise ConfigurationError(
             f"{after.name} cannot follow {before.name}, which returns {name!s:.80} and not "
             f"{after.message_type.__qualname__}: let it return the message of what follows."

@@ -72,6 +72,7 @@ def check_join(definition: ConsumerDefinition, when: object) -> None:
         ConfigurationError: its message is no ``GroupResult`` or needs more than that, its jobs are
             unique, or ``when`` is unknown.
     """
+    fields = definition.message_type.model_fields
     if not issubclass(definition.message_type, GroupResult):
         raise ConfigurationError(
             f"{definition.name} cannot follow a group: its Message must inherit from "
@@ -79,7 +80,7 @@ def check_join(definition: ConsumerDefinition, when: object) -> None:
         )
     needed = [
         name
-        for name, field in definition.message_type.model_fields.items()
+        for name, field in fields.items()
         if field.is_required() and name not in GroupResult.model_fields
     ]
     if needed:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.onward import EndedJob
     from redispatcher_fastapi.hooks import PoolHooks
-    from redispatcher_fastapi.pool.lanes import Lane
     from redispatcher_fastapi.sealing import Sealing
 
 logger = logging.getLogger("redispatcher.pool")
@@ -59,10 +58,10 @@ class PassingOn:
         self._due.add(queue)
         self._news.set()
 
-    async def run(self, lanes: Iterable[Lane]) -> None:
+    async def run(self, queues: Iterable[str]) -> None:
         """Pass on until cancelled; begin with what others left in some queues."""
-        for lane in lanes:
-            self.note(lane.queue)
+        for queue in queues:
+            self.note(queue)
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._news.wait()

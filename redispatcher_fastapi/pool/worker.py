@@ -185,7 +185,9 @@ class Worker:
             self._loop_watch.start()
             async with asyncio.TaskGroup() as actors:
                 settling = actors.create_task(self._settler.run())
-                passing = actors.create_task(self._passing.run(self._lanes if burst else ()))
+                # With `burst`, what others left to be passed on comes before the end.
+                left = [lane.queue for lane in self._lanes] if burst else []
+                passing = actors.create_task(self._passing.run(left))
                 helpers = [
                     actors.create_task(helper)
                     for claimer in self._claimers

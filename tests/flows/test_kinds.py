@@ -18,6 +18,7 @@ from redispatcher_fastapi import (
     ConsumerPool,
     GroupResult,
     JobCancelledError,
+    JobFailedError,
     JobRecord,
     JobState,
     Middleware,
@@ -214,6 +215,47 @@ async def test_a_job_shows_that_others_follow_it(redis_dsn: str, leak_check: Non
         assert (first.is_followed, second.is_followed) == (True, False)
         await flow.cancel()
         await plain.cancel()
+
+
+async def test_a_dead_job_shows_that_others_follow_it_once_it_is_redriven(
+    redis_dsn: str, leak_check: None
+) -> None:
+    async with running_pool(redis_dsn, Fetch) as running:
+        flow = await running.publisher(Fetch).publish_chain(
+            chain(Fetch).then(Resize), Fetch.Message(url="missing")
+        )
+        with pytest.raises(JobFailedError):
+            await flow.result(PATIENCE)
+
+        record = await flow.jobs[0].info()
+
+        assert record is not None
+        assert (record.state, record.is_followed) == (JobState.DEAD, True)
+
+
+@pytest.mark.parametrize("path", ["cat", "a cat, with spaces"])
+async def test_a_step_belongs_to_the_partition_that_its_message_says(
+    redis_dsn: str, leak_check: None, path: str
+) -> None:
+    async with running_pool(redis_dsn, Fetch) as running:
+        flow = await running.publisher(Fetch).publish_chain(
+            chain(Fetch).then(Resize, delay=timedelta(hours=1)), Fetch.Message(url=path)
+        )
+        alone = await running.publisher(Resize).publish(
+            Resize.Message(path=path), delay=timedelta(hours=1)
+        )
+        await wait_until(lambda: _is_there(flow.jobs[1].info))
+        step, published = await flow.jobs[1].info(), await alone.info()
+
+        assert step is not None
+        assert published is not None
+        assert step.partition == published.partition is not None
+        assert await flow.cancel()
+        assert await alone.cancel()
+
+
+async def _is_there(info: Info) -> bool:
+    return await info() is not None
 
 
 async def test_a_pool_in_burst_passes_on_what_others_left(redis_dsn: str, leak_check: None) -> None:

@@ -170,8 +170,7 @@ async def test_what_is_under_way_when_a_pool_stops_is_passed_on_before_it_ends(
         broker = Broker(connections, config.engine_settings())
         await end_two_of(broker, member_of="group")
         passing = PassingOn(broker, None, GuardedHooks(Guest()), done=lambda: None)
-        passing.note("part")
-        under_way = asyncio.create_task(passing.run(()))
+        under_way = asyncio.create_task(passing.run(["part"]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert passing.is_busy
