@@ -90,8 +90,8 @@ CLAIMS = (
     Mutant(
         "an ordered job that is due is the last",
         "claim",
-        "queue_up(prefix, id, free_slot(prefix, id) ~= nil)",
-        "free_slot(prefix, id) queue_up(prefix, id)",
+        "requeue(id) queue_up(prefix, id, free_slot(prefix, id) ~= nil)",
+        "requeue(id) free_slot(prefix, id) queue_up(prefix, id)",
     ),
     Mutant("a rest never ends", "claim", "      call('ZREM', prefix .. 'resting', key)\n"),
     Mutant(

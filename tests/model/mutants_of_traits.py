@@ -141,8 +141,8 @@ TRAITS = (
     Mutant(
         "a partition that met a limit goes on",
         "fail",
-        "math.max(rests, now + delay))) .. '.5'",
-        "now)) .. '.5'",
+        "math.max(rests, now + delay)) - 1) .. '.5'",
+        "now) - 1) .. '.5'",
     ),
     Mutant("a rest has no mark of its own", "fail", " .. '.5', key)", ", key)"),
     Mutant("a failure keeps its slot", "fail", "if has_extras then leave_slot(prefix, id) end"),
