@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from redispatcher_fastapi.describing import shown_id
+from redispatcher_fastapi.describing import log_exception, shown_id
 from redispatcher_fastapi.errors import BrokerError
 from redispatcher_fastapi.flows.passing import Passing
 
@@ -87,6 +87,8 @@ class PassingOn:
         except asyncio.CancelledError:
             self._due.add(queue)  # for whoever finishes it
             raise
+        except Exception as error:  # the jobs are not to suffer for it
+            log_exception(logger, error, "What follows from jobs of %s is not passed on.", queue)
         finally:
             self._under_way.discard(queue)
             if self._due:

@@ -16,4 +16,5 @@ for at = 4, #ARGV, 2 do
 end
 if ARGV[2] == '0' then return {'0', {}} end
 local page = call('HSCAN', prefix .. 'onward', ARGV[3], 'COUNT', ARGV[2])
-return {page[1], page[2]}
+-- The oldest fakeredis has a number there.
+return {string.match(tostring(page[1]), '^%d+'), page[2]}
