@@ -43,8 +43,8 @@ def make(random: Random) -> list[object]:
     level = random.choice([b"normal", b"high", b"low", b"", b"\xff"])
     partition = nonsense.random_bytes(random, 4)
     expiry = nonsense.encode(nonsense.number_text(random))
-    cancelling = random.choice([b"", b"1"])
-    return [state, record, faults, due, delivery, history, level, partition, expiry, cancelling]
+    flags = random.choices([b"", b"1"], k=2)
+    return [state, record, faults, due, delivery, history, level, partition, expiry, *flags]
 
 
 def check(reply: list[object]) -> None:
