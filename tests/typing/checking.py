@@ -10,7 +10,6 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
-CONSUMERS = FOLDER / "consumers.py"
 
 #: By the name of the file and the line.
 Errors = dict[tuple[str, int], str]
@@ -18,8 +17,8 @@ Check = Callable[[Sequence[Path], Path], Errors]
 
 
 def check_with_mypy(paths: Sequence[Path], cache: Path) -> Errors:
-    """Return the errors in these files, and in the consumers that they use."""
-    files = [str(path) for path in (*paths, CONSUMERS)]
+    """Return the errors in these files."""
+    files = [str(path) for path in paths]
     arguments = ("--output=json", "--follow-imports=silent", f"--cache-dir={cache}")
     output = _run("mypy", *arguments, *files)
     reports = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
@@ -31,19 +30,21 @@ def check_with_mypy(paths: Sequence[Path], cache: Path) -> Errors:
 
 
 def check_with_pyright(paths: Sequence[Path], work: Path) -> Errors:
-    """Return the errors in these files, and in the consumers that they use."""
+    """Return the errors in these files, which must be in ``work``: it ignores all others."""
     config = work / "pyrightconfig.json"
     settings = {
-        "include": [str(path) for path in (*paths, CONSUMERS)],
+        "include": [path.name for path in paths],
         "extraPaths": [str(ROOT)],
         "typeCheckingMode": "strict",
         "pythonVersion": "3.11",
     }
     config.write_text(json.dumps(settings))
     arguments = ("--outputjson", f"--pythonpath={sys.executable}", f"--project={config}")
+    answer = json.loads(_run("pyright", *arguments))
+    assert answer["summary"]["filesAnalyzed"] == len(paths)
     return {
         (Path(report["file"]).name, report["range"]["start"]["line"] + 1): report["message"]
-        for report in json.loads(_run("pyright", *arguments))["generalDiagnostics"]
+        for report in answer["generalDiagnostics"]
         if report["severity"] == "error"
     }
 

@@ -14,6 +14,10 @@ from tests.typing.checking import (
     copy_unsettled,
 )
 
+NAMES = (
+    *("consumers.py", "right_uses.py", "testing_uses.py"),
+    *("wrong_uses.py", "wrong_testing_uses.py"),
+)
 CHECKERS = [
     pytest.param(
         check,
@@ -34,8 +38,5 @@ def errors(
     """What one type checker says of all uses, right and wrong."""
     check: Check = request.param
     folder = tmp_path_factory.mktemp("uses")
-    right = [FOLDER / "right_uses.py", FOLDER / "testing_uses.py"]
-    wrong = [
-        copy_unsettled(FOLDER / name, folder) for name in ("wrong_uses.py", "wrong_testing_uses.py")
-    ]
-    return check([*right, *wrong], mypy_cache if check is check_with_mypy else folder)
+    paths = [copy_unsettled(FOLDER / name, folder) for name in NAMES]
+    return check(paths, mypy_cache if check is check_with_mypy else folder)

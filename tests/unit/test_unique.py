@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -240,16 +241,17 @@ print(key_of(order(lines=[Line(sku="a", tags=tags)])), list(tags)[:3])
 
 
 def test_a_set_is_the_same_in_every_process() -> None:
-    outputs = [
-        subprocess.run(
+    path = ":".join(sys.path)
+    processes = [
+        subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
             text=True,
-            check=True,
-        ).stdout.partition(" ")
+        )
         for seed in ("1", "2")
     ]
+    outputs = [process.communicate()[0].partition(" ") for process in processes]
 
     (first, _, first_order), (second, _, second_order) = outputs
     assert first_order != second_order
