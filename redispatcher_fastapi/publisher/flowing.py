@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from redispatcher_fastapi.broker.ids import new_job_id
 from redispatcher_fastapi.consumer import (
@@ -23,21 +20,20 @@ from redispatcher_fastapi.flows.chain import Chain, Link
 from redispatcher_fastapi.flows.continuation import Member
 from redispatcher_fastapi.flows.flow import Flow
 from redispatcher_fastapi.flows.group import MOST_MEMBERS, Joins, JoinsSync, When, check_join
-from redispatcher_fastapi.flows.starting import follow, name_steps, plan_step
+from redispatcher_fastapi.flows.starting import follow, name_steps, plan_step, refuse_unique
 from redispatcher_fastapi.job import Disposition, Job
+from redispatcher_fastapi.publisher.preparing import MessagePublisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from pydantic import BaseModel
     from typing_extensions import Unpack
 
-    from redispatcher_fastapi.broker.types import MessageSender, Submission
-    from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.broker.types import Submission
     from redispatcher_fastapi.job import Priority
-    from redispatcher_fastapi.sealing import Sealing
-
-Headers = BaseModel | Mapping[str, Any] | None
+    from redispatcher_fastapi.publisher.preparing import Attach, Headers
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -47,14 +43,10 @@ C_co = TypeVar(
 )
 
 
-class FlowPublisher(Generic[C_co]):
+class FlowPublisher(MessagePublisher[C_co]):
     """Publishes jobs of one consumer that others follow."""
 
-    __slots__ = ("_definition", "_sealing", "_sender")
-
-    _definition: ConsumerDefinition
-    _sealing: Sealing | None
-    _sender: MessageSender
+    __slots__ = ()
 
     @overload
     async def publish_chain(
@@ -247,15 +239,12 @@ class FlowPublisher(Generic[C_co]):
         self,
         messages: tuple[Any, ...],
         ids: Sequence[str],
-        headers: BaseModel | Mapping[str, Any] | None,
+        headers: Headers,
         options: Mapping[str, Any],
-        attach: Callable[[Sequence[Submission], Headers], None],
+        attach: Attach,
     ) -> list[Job[Any]]:
-        """Publish messages under these ids, after ``attach`` has had the submissions.
-
-        It is given the headers, too, with those that middleware has added.
-        """
-        raise NotImplementedError
+        refuse_unique(self._definition.name, self._definition.unique)
+        return await self._publish_all(messages, headers, options, ids, attach)
 
     def _job_to_come(self, link: Link, job_id: str) -> Job[Any]:
         definition = link.definition

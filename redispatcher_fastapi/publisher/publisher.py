@@ -2,14 +2,14 @@
 # No `from __future__ import annotations` here: FastAPI reads the annotations of __init__ where
 # somebody depends on Publisher alone, and is to find out what is wrong with that.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar, final, overload
 
 from pydantic import BaseModel
 from typing_extensions import Unpack
 
-from redispatcher_fastapi.broker.types import Answer, MessageSender, Submission
+from redispatcher_fastapi.broker.types import MessageSender
 from redispatcher_fastapi.consumer import (
     Consumes,
     ConsumesBatch,
@@ -24,18 +24,15 @@ from redispatcher_fastapi.consumer import (
 )
 from redispatcher_fastapi.database import AfterCommit, Channel
 from redispatcher_fastapi.errors import ConfigurationError
-from redispatcher_fastapi.flows.starting import refuse_unique
 from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.job import Disposition, Job, Priority
 from redispatcher_fastapi.keys import check_job_id
 from redispatcher_fastapi.middleware import (
     Middleware,
-    Publication,
     around_publishes,
-    publish_through,
 )
 from redispatcher_fastapi.publisher.alias import PublisherAlias, RefusesDepends
-from redispatcher_fastapi.publisher.flowing import FlowPublisher, Headers
+from redispatcher_fastapi.publisher.flowing import FlowPublisher
 from redispatcher_fastapi.publisher.transactional import TransactionalPublisher, TransactionSender
 from redispatcher_fastapi.sealing import Sealing
 
@@ -58,13 +55,7 @@ class Publisher(FlowPublisher[C_co]):
     It can be used by any number of tasks at once.
     """
 
-    __slots__ = (
-        "_after_commit",
-        "_max_message_bytes",
-        "_middleware",
-        "_outbox",
-        "consumer",
-    )
+    __slots__ = ("_after_commit", "_outbox", "consumer")
 
     def __init__(
         self,
@@ -149,7 +140,7 @@ class Publisher(FlowPublisher[C_co]):
                 "expires": expires,
                 "unique": unique,
             }
-            return (await self._publish_through((message,), headers, options, [id]))[0]
+            return (await self._publish_all((message,), headers, options, [id]))[0]
         definition = self._definition
         submission = prepare(
             definition,
@@ -218,11 +209,7 @@ class Publisher(FlowPublisher[C_co]):
             "expires": expires,
             "unique": unique,
         }
-        if self._middleware:
-            return await self._publish_through(tuple(messages), headers, options)
-        submissions = self._prepare(messages, headers, options)
-        answers = await self._sender.send_many(self._definition.queue, submissions)
-        return self._jobs(submissions, answers)
+        return await self._publish_all(tuple(messages), headers, options)
 
     @overload
     def job(self: "Publisher[Consumes[M, R]]", id: str) -> Job[R]: ...
@@ -289,98 +276,6 @@ class Publisher(FlowPublisher[C_co]):
             ),
             sender,
         )
-
-    async def _publish_flow(
-        self,
-        messages: tuple[Any, ...],
-        ids: Sequence[str],
-        headers: BaseModel | Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-        attach: Callable[[Sequence[Submission], Headers], None],
-    ) -> list[Job[Any]]:
-        refuse_unique(self._definition.name, self._definition.unique)
-        if self._middleware:
-            return await self._publish_through(messages, headers, options, ids, attach)
-        submissions = self._prepare(messages, headers, options, ids)
-        attach(submissions, headers)
-        return await self._send(submissions)
-
-    async def _publish_through(
-        self,
-        messages: tuple[Any, ...],
-        headers: BaseModel | Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-        ids: Sequence[str | None] | None = None,
-        attach: Callable[[Sequence[Submission], Headers], None] | None = None,
-    ) -> list[Job[Any]]:
-        """Publish through the middleware, which sees nothing that could not be published."""
-        definition = self._definition
-        for message in messages:
-            definition.check(message)
-        publication = Publication(
-            consumer=definition.consumer,
-            queue=definition.queue,
-            messages=messages,
-            headers=definition.list_headers(headers),
-            id=ids[0] if ids and len(ids) == 1 else None,
-            **options,
-        )
-        prepared: list[Submission] = []
-
-        async def publish() -> list[Job[Any]]:
-            if not prepared:  # or it is called again, and the ids have to be the same
-                headers = publication.headers or None
-                prepared.extend(self._prepare(messages, headers, options, ids))
-                if attach is not None:
-                    attach(prepared, headers)
-            return await self._send(prepared)
-
-        return await publish_through(self._middleware, publication, publish)
-
-    def _prepare(
-        self,
-        messages: Iterable[Any],
-        headers: BaseModel | Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-        ids: Sequence[str | None] | None = None,
-    ) -> list[Submission]:
-        """Return what is sent for messages, each under its own id if there are ``ids``."""
-        all_messages = tuple(messages)
-        # Each by its name: to unpack the options anew for each message takes as long as its JSON.
-        definition, limit, sealing = self._definition, self._max_message_bytes, self._sealing
-        delay, at, expires = options["delay"], options["at"], options["expires"]
-        priority, unique = options["priority"], options.get("unique")
-        return [
-            prepare(
-                definition,
-                message,
-                id=job_id,
-                delay=delay,
-                at=at,
-                headers=headers,
-                priority=priority,
-                expires=expires,
-                unique=unique,
-                max_message_bytes=limit,
-                sealing=sealing,
-            )
-            for message, job_id in zip(all_messages, ids or [None] * len(all_messages), strict=True)
-        ]
-
-    async def _send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
-        queue = self._definition.queue
-        if len(submissions) == 1:
-            answers = [await self._sender.send(queue, submissions[0])]
-        else:
-            answers = await self._sender.send_many(queue, submissions)
-        return self._jobs(submissions, answers)
-
-    def _jobs(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> list[Job[Any]]:
-        definition, store = self._definition, self._sender.store
-        return [
-            make_job(store, definition, self._sealing, submission, answer)
-            for submission, answer in zip(submissions, answers, strict=True)
-        ]
 
     def __repr__(self) -> str:
         return f"Publisher[{self._definition.name}]"
