@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -30,13 +31,17 @@ class WaitingStore:
     async def forestall_job(self, queue: str, job_id: str) -> bool:
         raise NotImplementedError
 
-    async def wait_for_step(
-        self, queue: str, job_id: str, timeout: timedelta | None
-    ) -> bytes | None:
+    async def wait_for_step(self, queue: str, job_id: str, *, may_come: bool) -> bool:
+        raise NotImplementedError
+
+    async def job_states(self, queue: str, job_ids: Sequence[str]) -> list[JobState | None]:
+        raise NotImplementedError
+
+    async def is_remembered(self, queue: str, job_id: str) -> bool:
         raise NotImplementedError
 
     async def wait_for_result(
-        self, queue: str, job_id: str, timeout: timedelta | None
+        self, queue: str, job_id: str, timeout: timedelta | None, *, may_come: bool = False
     ) -> bytes | None:
         self.waits.append(timeout)
         return None
