@@ -13,21 +13,19 @@ from statistics import median
 from typing import NamedTuple
 
 #: Lowest first; a name stands for a module or for a package with everything in it.
-LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "keys", "backoff", "dsn", "limits", "stopping"}),
-    frozenset({"message", "job", "queues", "schedules", "sealing"}),
-    frozenset({"broker", "database"}),
-    frozenset({"consumer", "config"}),
-    frozenset(
-        {
-            *("flows", "publisher", "execution", "batch_execution", "hooks"),
-            *("middleware", "injection", "logs", "describing"),
-            "scheduling",
-        }
-    ),
-    frozenset({"pool"}),
-    frozenset({"dispatcher", "inspector", "controls", "testing"}),
-    frozenset({"cli", "__main__"}),
+LAYERS: tuple[frozenset[str], ...] = tuple(
+    frozenset(names.split())
+    for names in (
+        "errors clock keys backoff dsn limits stopping",
+        "message job queues schedules sealing",
+        "broker database",
+        "consumer config",
+        "publisher flows scheduling hooks middleware injection execution batch_execution "
+        "logs describing",
+        "pool",
+        "dispatcher inspector controls testing",
+        "cli __main__",
+    )
 )
 ROOT = "__init__"  # re-exports, so it lies above everything and nothing may import it
 
