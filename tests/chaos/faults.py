@@ -13,8 +13,11 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from redispatcher_fastapi.broker.scripts import PAUSE
+from redispatcher_fastapi.keys import queue_prefix
 from tests.chaos.clock import Clock
 from tests.chaos.fleet import Fleet
+from tests.chaos.workload import QUEUES
 from tests.reliability.proxy import Proxy
 from tests.servers import RedisServer, find_free_port
 
@@ -40,13 +43,18 @@ class World:
 
     async def admin(self, *words: str | int) -> None:
         """Do the same, repeated while the server is not there."""
-        while True:
-            try:
-                await asyncio.to_thread(self.command, *words)
-            except RedisError:
-                await asyncio.sleep(0.05)
-            else:
-                return
+        await insist(lambda: self.command(*words))
+
+
+async def insist(action: Callable[[], object]) -> None:
+    """Do something to the server, again and again while it is not there."""
+    while True:
+        try:
+            await asyncio.to_thread(action)
+        except RedisError:
+            await asyncio.sleep(0.05)
+        else:
+            return
 
 
 Fault = Callable[[World], Awaitable[None]]
@@ -121,6 +129,18 @@ async def read_only(world: World) -> None:
         await world.admin("REPLICAOF", "NO", "ONE")
 
 
+async def pause_queue(world: World) -> None:
+    """Somebody pauses a queue, which goes on by itself."""
+    queue = world.chance.choice(QUEUES)
+
+    def pause() -> None:
+        with world.server.client(timeout=timedelta(seconds=20)) as client:
+            values = ["", "d700", "maintenance"]
+            client.execute_command("EVAL", PAUSE.source, 1, queue_prefix(queue), *values)
+
+    await insist(pause)
+
+
 async def reset(world: World) -> None:
     """All connections are reset."""
     await asyncio.to_thread(world.proxy.reset_all)
@@ -162,6 +182,7 @@ FAULTS: Mapping[str, Fault] = {
     "script-flush": script_flush,
     "out-of-memory": out_of_memory,
     "read-only": read_only,
+    "pause-queue": pause_queue,
     "reset": reset,
     "delay": delay,
     "half-open": half_open,

@@ -20,6 +20,7 @@ from tests.chaos.journal import Entry, Journal
 from tests.chaos.profiles import Profile
 from tests.chaos.report import Report
 from tests.chaos.traffic import Traffic
+from tests.chaos.turns import Turns
 from tests.chaos.workload import POISON, QUEUES
 from tests.leaks import find_leaks
 from tests.servers import CommandClient
@@ -39,7 +40,8 @@ _UNEXPECTED = (
 )
 
 _FINISHED = re.compile(
-    r"(?P<letter>[SCDscd])\d+,-?\d+,-?\d+(?:,\d+,\d+)?(?:,(?P<reason>[a-z_]+)\n.*)?(?:,r)?",
+    r"(?P<letter>[SCDscd])\d+,-?\d+,-?\d+(?:,\d+,\d+)?"
+    r"(?:,(?P<reason>[a-z_]{2,})(?:\n.*)?)?(?:,r)?",
     re.DOTALL,
 )
 
@@ -117,6 +119,7 @@ class Judge:
         self._judge_restarts()
         self._judge_silences()
         self._judge_processes()
+        self._judge_turns(final)
         for leak in final.leaks:
             self._break("leaves-nothing", leak)
         if "keeps-leases" in self._profile.promises and final.stats["lost"]:
@@ -152,7 +155,7 @@ class Judge:
             )
 
     def _judge_ends(self, final: Final) -> None:
-        finished = self._journal.by_job("finished")
+        finished, started = self._journal.by_job("finished"), self._journal.by_job("started")
         for job_id, published in self._traffic.jobs.items():
             state = final.states.get(job_id)
             if state is None:
@@ -165,6 +168,12 @@ class Judge:
             if state == "succeeded" and job_id not in finished:
                 self._break("tells-the-truth", f"{job_id} succeeded without having finished")
             expected = "dead" if published.kind in POISON else "succeeded"
+            if published.kind == "cancelled":
+                expected = "cancelled"
+            elif published.kind == "expiring" and state == "cancelled":
+                expected = state
+                if final.reasons.get(job_id) != "expired" or job_id in started:
+                    self._break("expires-unstarted", f"{job_id} ended as {final.reasons}")
             if state != expected:
                 reason = final.reasons.get(job_id, "")
                 promise = "spares-innocents" if state == "dead" else "buries-poison"
@@ -186,17 +195,18 @@ class Judge:
         ends = (
             stats["succeeded"]
             + (stats["died"] - by_loss)
-            + sum(stats[each] for each in ("retried", "snoozed", "released", "lost"))
+            + sum(stats[each] for each in ("retried", "snoozed", "released", "lost", "cancelled"))
         )
         if report.starts > ends:
             self._break(
                 "accounts-for-starts", f"{report.starts} starts, but only {ends} deliveries ended"
             )
         terminal = sum(state != "live" for state in final.states.values())
-        if stats["succeeded"] + stats["died"] + stats["cancelled"] != terminal:
+        ended = ("succeeded", "died", "cancelled", "expired")
+        if sum(stats[each] for each in ended) != terminal:
             self._break(
                 "ends-once",
-                f"{stats['succeeded']} + {stats['died']} ends of {terminal} ended jobs",
+                f"{[stats[each] for each in ended]} ends of {terminal} ended jobs",
             )
 
     def _judge_results(self, final: Final) -> None:
@@ -235,16 +245,29 @@ class Judge:
             if count > _MOST_STARTS:
                 self._break("stops-killers", f"{job_id} was started {count} times")
 
+    def _judge_turns(self, final: Final) -> None:
+        """See that jobs with a key kept to their turns; one that was given up may run on."""
+        if self._profile.forgets:
+            return
+        turns = Turns(self._traffic.jobs, self._journal, self._deaths(), final.results)
+        for text in turns.find_overlaps():
+            self._break("keeps-limits", text)
+        for text in turns.find_disorder():
+            self._break("keeps-order", text)
+        for text in turns.find_twins():
+            self._break("once-at-a-time", text)
+
+    def _deaths(self) -> dict[int, float]:
+        """Return when processes ended that could say nothing more."""
+        killed = (each for each in self._fleet.members if each.ended_for == "kill")
+        deaths = {member.pid: member.ended_at for member in killed}
+        return deaths | {entry.pid: entry.at for entry in self._journal.entries("crashing")}
+
     def _judge_restarts(self) -> None:
         """Measure how long what a killed process ran waited for its next start."""
         if self._profile.forgets:
             return
-        deaths = {
-            member.pid: member.ended_at
-            for member in self._fleet.members
-            if member.ended_for == "kill"
-        }
-        deaths |= {entry.pid: entry.at for entry in self._journal.entries("crashing")}
+        deaths = self._deaths()
         ended = self._ended_runs()
         for runs in self._journal.by_job("started").values():
             for run, following in pairwise(runs):
@@ -262,7 +285,7 @@ class Judge:
 
     def _ended_runs(self) -> set[str]:
         """Return the runs whose handler came to its end, well or not."""
-        events = ("finished", "raised")
+        events = ("finished", "raised", "cancelled")
         return {entry.run for event in events for entry in self._journal.entries(event)}
 
     def _judge_silences(self) -> None:

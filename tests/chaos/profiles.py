@@ -12,11 +12,25 @@ from tests.chaos.workload import Kind
 #: A promise that holds in some runs only; see :mod:`tests.chaos.judging`.
 Promise = Literal["keeps-leases", "no-repeats", "finishes-in-grace"]
 
-_QUICK: Mapping[Kind, int] = {"quick": 90, "flaky": 5, "raise": 5}
-_HELD: Mapping[Kind, int] = {"quick": 90, "flaky": 5, "long": 5}
+_QUICK: Mapping[Kind, int] = {
+    "quick": 62,
+    "flaky": 5,
+    "raise": 5,
+    "limited": 8,
+    "ordered": 8,
+    "unique": 6,
+    "cancelled": 2,
+    "expiring": 4,
+}
+_HELD: Mapping[Kind, int] = {"quick": 70, "flaky": 5, "long": 5, "limited": 10, "ordered": 10}
 _LONG: Mapping[Kind, int] = {"quick": 80, "long": 20}
 _ALL: Mapping[Kind, int] = {
-    "quick": 9_500,
+    "quick": 8_900,
+    "limited": 150,
+    "ordered": 200,
+    "unique": 100,
+    "cancelled": 50,
+    "expiring": 100,
     "flaky": 200,
     "long": 200,
     "raise": 50,

@@ -28,6 +28,7 @@ CONTROLS: Mapping[str, tuple[str, set[str]]] = {
     "outage-grace": ("redis-away", {"keeps-leases"}),
     "isolation": ("crash", {"spares-innocents"}),
     "shutdown-grace": ("term", {"finishes-in-grace"}),
+    "slots": ("script-flush", {"keeps-limits"}),
 }
 
 

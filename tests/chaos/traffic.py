@@ -11,9 +11,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import repeat
 
-from redispatcher_fastapi import Job, Publisher, PublishUncertainError, QueueFullError, Redispatcher
+from redispatcher_fastapi import (
+    Job,
+    JobState,
+    Priority,
+    Publisher,
+    PublishUncertainError,
+    QueueFullError,
+    Redispatcher,
+    RedispatcherError,
+    Unique,
+)
 from tests.chaos.profiles import Profile
-from tests.chaos.workload import POISON, Errand, Kind, Work, make_work
+from tests.chaos.workload import POISON, Entry, Errand, Kind, Visit, Work, make_work
 
 _Publish = Callable[[str | None], Awaitable[Job[str]]]
 
@@ -28,11 +38,12 @@ _PAUSE_WHEN_FULL = 0.05
 
 @dataclass(slots=True)
 class Published:
-    """A job whose publish was acknowledged."""
+    """A job whose publish was acknowledged; ``key`` is what it must not share with others."""
 
     kind: Kind
     queue: str
     at: float
+    key: str = ""
 
 
 @dataclass(slots=True)
@@ -56,6 +67,10 @@ class Callers:
     ) -> None:
         self._work: Publisher[Work] = dispatcher.publisher(Work)
         self._errands: Publisher[Errand] = dispatcher.publisher(Errand)
+        self._visits: Publisher[Visit] = dispatcher.publisher(Visit)
+        self._entries: Publisher[Entry] = dispatcher.publisher(Entry)
+        #: Only who publishes one after the other can say which was first.
+        self._accounts = {name: asyncio.Lock() for name in ("north", "south")}
         self._profile = profile
         self._lease = lease
         self._chance = chance
@@ -86,13 +101,53 @@ class Callers:
             message = Errand.Message(seconds=self._chance.uniform(0.0, 0.03))
             await self._insist(kind, lambda job_id: self._errands.publish(message, id=job_id))
             return
+        if kind in {"limited", "unique"}:
+            await self._visit(kind)
+            return
+        if kind == "ordered":
+            await self._enter()
+            return
         work = make_work(kind, self._lease, self._chance)
+        priority = self._chance.choice(list(Priority))
+        if kind == "expiring":
+            expires = timedelta(seconds=self._chance.uniform(0.005, 0.05))
+            await self._insist(
+                kind,
+                lambda job_id: self._work.publish(
+                    work, id=job_id, expires=expires, priority=Priority.LOW
+                ),
+            )
+            return
         delay = None
         if self._chance.random() < _DELAYED:
             delay = timedelta(seconds=self._chance.uniform(0.0, 1.5))
-        await self._insist(kind, lambda job_id: self._work.publish(work, id=job_id, delay=delay))
+        job = await self._insist(
+            kind, lambda job_id: self._work.publish(work, id=job_id, delay=delay, priority=priority)
+        )
+        if kind == "cancelled" and job is not None:
+            await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+            await _cancel(job)
 
-    async def _insist(self, kind: Kind, publish: _Publish) -> None:
+    async def _visit(self, kind: Kind) -> None:
+        host, name = self._chance.choice("xy"), self._chance.choice("ab")
+        message = Visit.Message(host=host, name=name, seconds=self._chance.uniform(0.05, 0.15))
+        unique = Unique(fields=("name",)) if kind == "unique" else None
+        await self._insist(
+            kind,
+            lambda job_id: self._visits.publish(message, id=job_id, unique=unique),
+            key=f"{host} {name}",
+        )
+
+    async def _enter(self) -> None:
+        account = self._chance.choice(list(self._accounts))
+        is_failing, seconds = self._chance.random() < 0.3, self._chance.uniform(0.02, 0.06)
+        message = Entry.Message(account=account, is_failing=is_failing, seconds=seconds)
+        async with self._accounts[account]:
+            await self._insist(
+                "ordered", lambda job_id: self._entries.publish(message, id=job_id), key=account
+            )
+
+    async def _insist(self, kind: Kind, publish: _Publish, *, key: str = "") -> Job[str] | None:
         """Do what the documentation advises until there is an answer: repeat with the same id."""
         job_id: str | None = None
         while True:
@@ -107,10 +162,10 @@ class Callers:
                 await asyncio.sleep(_PAUSE_WHEN_FULL)
             except Exception as error:
                 self.traffic.errors.append(repr(error))
-                return
+                return None
             else:
-                self._note(kind, job)
-                return
+                self._note(kind, job, key)
+                return job
             finally:
                 self._note_time(begun)
 
@@ -135,11 +190,24 @@ class Callers:
     async def _insist_on(self, kind: Kind, message: Work.Message, job_id: str) -> None:
         await self._insist(kind, lambda again: self._work.publish(message, id=again or job_id))
 
-    def _note(self, kind: Kind, job: Job[str]) -> None:
-        self.traffic.jobs[job.id] = Published(kind, job.queue, time.monotonic())
+    def _note(self, kind: Kind, job: Job[str], key: str = "") -> None:
+        published = Published(kind, job.queue, time.monotonic(), key)
+        self.traffic.jobs.setdefault(job.id, published)
 
     def _note_time(self, begun: float) -> None:
         self.traffic.longest = max(self.traffic.longest, time.monotonic() - begun)
+
+
+async def _cancel(job: Job[str]) -> None:
+    """Cancel until it is: whoever asked for it gets an answer, whatever happens to Redis."""
+    while True:
+        try:
+            await job.cancel()
+            if await job.state() in {JobState.CANCELLED, None}:
+                return
+        except RedispatcherError:
+            pass
+        await asyncio.sleep(0.1)
 
 
 def _take(kinds: deque[Kind], kind: Kind, most: int) -> int:

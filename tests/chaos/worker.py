@@ -20,7 +20,9 @@ from tests.chaos.journal import note
 from tests.chaos.workload import current_run
 from tests.reliability.run_pool import note_when_ready, replace
 
-Protection = Literal["fence", "dedupe", "renewal", "outage-grace", "isolation", "shutdown-grace"]
+Protection = Literal[
+    "fence", "dedupe", "renewal", "outage-grace", "isolation", "shutdown-grace", "slots"
+]
 
 _FENCE = "local function owns(delivery, token) return delivery == token end"
 
@@ -68,6 +70,11 @@ def remove_isolation() -> None:
     )
 
 
+def remove_slots() -> None:
+    """Let as many jobs of a partition run as there are places for."""
+    rewrite(scripts.CLAIM, "if rules.slots and used >= rules.slots then", "if false then")
+
+
 def remove_dedupe() -> None:
     """Take every publish for the first of its id; in the process that publishes."""
     rewrite(
@@ -90,6 +97,7 @@ PROTECTIONS: Mapping[Protection, Callable[[], None]] = {
     "outage-grace": remove_outage_grace,
     "isolation": remove_isolation,
     "shutdown-grace": remove_shutdown_grace,
+    "slots": remove_slots,
 }
 
 

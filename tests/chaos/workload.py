@@ -14,15 +14,31 @@ from typing import Literal
 
 from redispatcher_fastapi import (
     BaseConsumer,
+    Concurrency,
     ConsumerConfig,
     Fixed,
     JobContext,
+    Ordered,
     RedispatcherConfig,
     RetryPolicy,
+    StopReason,
 )
 from tests.chaos.journal import note
 
-Kind = Literal["quick", "steady", "long", "block", "flaky", "raise", "crash"]
+Kind = Literal[
+    "quick",
+    "steady",
+    "long",
+    "block",
+    "flaky",
+    "raise",
+    "crash",
+    "limited",
+    "ordered",
+    "unique",
+    "cancelled",
+    "expiring",
+]
 
 #: How a job of each kind ends, whatever befalls the processes that run it.
 POISON: frozenset[Kind] = frozenset({"raise", "crash"})
@@ -55,7 +71,12 @@ class Work(BaseConsumer):
                 note("crashing", context.id, run)
                 os.kill(os.getpid(), signal.SIGKILL)
             case _:
-                await asyncio.sleep(message.seconds)
+                try:
+                    await asyncio.sleep(message.seconds)
+                except asyncio.CancelledError:
+                    if context.stop_reason is StopReason.CANCELLED:
+                        note("cancelled", context.id, run)
+                    raise
         if message.kind == "raise" or (message.kind == "flaky" and context.attempt < 3):
             note("raised", context.id, run)
             raise ValueError("not this time")
@@ -81,14 +102,58 @@ class Errand(BaseConsumer):
         return run
 
 
-QUEUES = (Work.QUEUE, Errand.QUEUE)
+class Visit(BaseConsumer):
+    """Is one at a time for each host, and the only one of its name while that is asked for."""
+
+    QUEUE = "visit"
+    RESULT_TTL = Work.RESULT_TTL
+    LIMITS = (Concurrency(1, key="host"),)
+
+    class Message(BaseConsumer.Message):
+        host: str
+        name: str
+        seconds: float
+
+    async def process_message(self, message: Message, context: JobContext) -> str:
+        return await _keep_busy(message.seconds, context, is_failing=False)
+
+
+class Entry(BaseConsumer):
+    """Follows the one that was published before it for the same account, even if that failed."""
+
+    QUEUE = "entry"
+    RESULT_TTL = Work.RESULT_TTL
+    RETRY = Work.RETRY
+    LIMITS = (Ordered(key="account"),)
+
+    class Message(BaseConsumer.Message):
+        account: str
+        is_failing: bool
+        seconds: float
+
+    async def process_message(self, message: Message, context: JobContext) -> str:
+        is_failing = message.is_failing and context.attempt == 1
+        return await _keep_busy(message.seconds, context, is_failing=is_failing)
+
+
+async def _keep_busy(seconds: float, context: JobContext, *, is_failing: bool) -> str:
+    run = current_run.get()
+    note("started", context.id, run)
+    await asyncio.sleep(seconds)
+    note("raised" if is_failing else "finished", context.id, run)
+    if is_failing:
+        raise ValueError("not this time")
+    return run
+
+
+QUEUES = (Work.QUEUE, Errand.QUEUE, Visit.QUEUE, Entry.QUEUE)
 
 
 def make_work(kind: Kind, lease: timedelta, chance: random.Random) -> Work.Message:
     """Return a job of one kind that takes as long as its kind does."""
     if leases := _LEASES.get(kind):
         return Work.Message(kind=kind, seconds=leases * lease.total_seconds())
-    seconds = 1.0 if kind == "steady" else chance.uniform(0.0, 0.03)
+    seconds = {"steady": 1.0, "cancelled": 60.0}.get(kind, chance.uniform(0.0, 0.03))
     return Work.Message(kind=kind, seconds=seconds)
 
 
@@ -98,6 +163,8 @@ def make_config(environment: Mapping[str, str]) -> RedispatcherConfig:
         consumers=[
             ConsumerConfig(consumer_class=Work, count=10),
             ConsumerConfig(consumer_class=Errand, count=4),
+            ConsumerConfig(consumer_class=Visit, count=4),
+            ConsumerConfig(consumer_class=Entry, count=4),
         ],
         lease=timedelta(seconds=float(environment["CHAOS_LEASE"])),
         grace_period=timedelta(seconds=float(environment["CHAOS_GRACE"])),
