@@ -6,6 +6,9 @@ from redispatcher_fastapi.broker.scripts import BlockingClient
 from tests.model.special_scenarios import SpecialScenarios
 from tests.model.strategies import EXPIRING, QUEUES
 
+#: What it matters to that somebody waits for a job.
+_WATCHED = {"watched", "result"}
+
 
 class EngineMachine(SpecialScenarios):
     """Subclasses name the ``client``, see :func:`machine_for`."""
@@ -19,7 +22,7 @@ class EngineMachine(SpecialScenarios):
             self.drain(queue)
         self.look(queue, 0, 3)
         for expiring in EXPIRING:
-            for job_id in self.pair.queues[queue].jobs:
+            for job_id in self.pair.queues[queue].jobs if expiring in _WATCHED else ():
                 self.pair.watch(queue, job_id)
             self.pair.expire(queue, expiring)
 

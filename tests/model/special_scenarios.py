@@ -7,10 +7,10 @@ from functools import partial
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from tests.model.lines import LEVELS
 from tests.model.publishing import Message
 from tests.model.scenarios import Scenarios
 from tests.model.strategies import (
-    IDS,
     LOCKS,
     Ended,
     ago,
@@ -19,8 +19,10 @@ from tests.model.strategies import (
     endings,
     expiries,
     levels,
+    overrides,
     pick,
     queues,
+    rules,
     uniques,
 )
 
@@ -83,13 +85,23 @@ class SpecialScenarios(Scenarios):
         count=st.integers(1, 3),
         ending=endings,
         then=st.sampled_from(["settle", "settle", "lose", "cancel", "cancel and lose"]),
+        limits=rules,
+        duration=st.sampled_from([5_000, 59_999, 60_000, 100_000]),
     )
     def work_in_partition(
-        self, queue: str, partition: str, count: int, ending: Ended, then: str
+        self,
+        queue: str,
+        partition: str,
+        count: int,
+        ending: Ended,
+        then: str,
+        limits: str,
+        duration: int,
     ) -> None:
         """Let jobs of a partition run, and others take their places when something ends them."""
+        self.actors.limits[queue] = limits
         self.actors.join((queue,))
-        self.actors.publish_ids(queue, IDS[:4], partition=partition)
+        self.actors.publish_new(queue, 4, partition=partition)
         claimed = self.actors.claim([self.actors.want(queue, count, suspects=1)])
         if "cancel" in then:
             for one in claimed:
@@ -100,13 +112,64 @@ class SpecialScenarios(Scenarios):
         elif then == "cancel":
             self.actors.claim([self.actors.want(queue, 0, suspects=1)])
         self.actors.settle(claimed, ending, 0, count)
-        self.pair.clock.now += 5_000
         self.actors.claim([self.actors.want(queue, count, suspects=count - 1)])
+        self.pair.clock.now += duration
+        self.actors.claim([self.actors.want(queue, count, suspects=count - 1)])
+
+    @rule(
+        queue=queues,
+        limits=rules,
+        partition=st.sampled_from(["", "K"]),
+        override=overrides,
+        ends=st.sampled_from([None, None, "", "d20000", "d20000"]),
+        duration=st.sampled_from([1, 20_000, 60_000]),
+    )
+    def keep_waiting(
+        self,
+        queue: str,
+        limits: str,
+        partition: str,
+        override: str,
+        ends: str | None,
+        duration: int,
+    ) -> None:
+        """Let limits, or a pause, keep jobs back, and see what starts when they are over."""
+        self.actors.limits[queue] = limits
+        self.actors.join((queue,))
+        self.actors.publish_new(queue, 5, partition=partition)
+        claimed = self.actors.claim([self.actors.want(queue, 5, suspects=1)])
+        if ends is not None:
+            self.actors.do(partial(self.pair.pause, queue, ends, "later"))
+        for ending in ("done", "retry"):
+            self.actors.settle(claimed[-1:], Ended(ending, 500, None), 0, 1)
+            claimed = claimed[:-1]
+            self.actors.claim([self.actors.want(queue, 5, suspects=1)])
+        self._claim_alone(queue)
+        self.actors.do(partial(self.pair.set_limits, queue, override))
+        self.actors.claim([self.actors.want(queue, 2, suspects=1)])
+        self.pair.clock.now += duration
+        self.actors.claim([self.actors.want(queue, 5, suspects=1)])
+        self.actors.do(partial(self.pair.set_limits, queue, "-"))
+
+    @rule(queue=queues, partition=st.sampled_from(["", "K"]), level=st.sampled_from(LEVELS))
+    def move_and_use_again(self, queue: str, partition: str, level: str) -> None:
+        """Move jobs, cancel and forget them, and publish others of the same ids."""
+        for job_id in "ab":
+            message = Message(job_id, b"{}", partition=partition, level="low")
+            self.actors.do(partial(self.pair.publish, queue, [message], None))
+            for each in ("high", level):
+                self.actors.do(partial(self.pair.set_priority, queue, job_id, each))
+        for action in ("cancel", "delete"):
+            self.actors.do(partial(getattr(self.pair, action), queue, "a"))
+        self.actors.publish_ids(queue, "ba", partition=partition)
+        self.pair.renew([queue], self.actors.newest)
+        self.actors.claim([self.actors.want(queue, 3, suspects=0)])
 
     @rule(queue=queues, count=st.integers(2, 4), partition=st.sampled_from(["", "K"]))
     def kill_all_but_cancelled(self, queue: str, count: int, partition: str) -> None:
         """Let jobs of a partition end processes, and somebody cancel those that wait."""
-        self.actors.publish_ids(queue, IDS[:4], partition=partition)
+        self.actors.limits[queue] = ""
+        self.actors.publish_new(queue, 4, partition=partition)
         for _ in range(count):
             self._claim_and_lose(queue, 2, suspects=1)
         self.actors.join((queue,))
@@ -163,6 +226,7 @@ class SpecialScenarios(Scenarios):
                 self.pair.upkeep([queue])
         self.actors.claim([self.actors.want(queue, 5, suspects=5)])
         self._claim_alone(queue)
+        self.pair.upkeep([queue])
         for holder in list(model.leases):
             self.pair.depart([queue], holder)
         kept = self.pair.kept(queue)

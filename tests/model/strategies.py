@@ -51,18 +51,30 @@ special_messages = st.one_of(
     _messages(*_begin, st.sampled_from(["", "K"]), expiries, uniques, st.sampled_from(LOCKS)),
 )
 #: Limits as code declares them; mostly none.
-_SIMPLE = ["", "", "", "", "c1", "c2", "k1", "k2", "o", "o", "r2/60000", "s1/60000"]
-_MIXED = ["c3;k1", "r3/60000,4/200000;k1", "o;s2/100000", "c2;r3/90000", "k2;s3/60000,1/20"]
+_SIMPLE = ["", "", "", "c1", "k1", "k2", "o", "s1/60000", "s1/60000", "r2/60000"]
+_MIXED = [
+    "c2;r3/90000",
+    "c3;k1;s2/60000",
+    "o;s2/100000",
+    "r3/60000,4/200000;k2",
+    "k3;s3/60000,1/20",
+]
 rules = st.sampled_from(_SIMPLE + _MIXED)
 overrides = st.sampled_from(["-", "-", "c1", "k1", "k3", "o", "r1/60000", "s2/40000", "c4;k2"])
 plain_messages = job_ids.map(lambda job_id: Message(job_id, b'{"v":1,"body":1}'))
 limits = st.sampled_from(
     [
-        Limits(),
+        Limits(queue_length=15),
         Limits(queue_length=2),
         Limits(queue_length=12, finished_count=3),
         Limits(queue_length=3, finished_count=0, dead_count=0, finished_min_age=0),
-        Limits(finished_age=20_000, finished_min_age=20_000, dead_age=30_000, id_memory=30_000),
+        Limits(
+            queue_length=20,
+            finished_age=20_000,
+            finished_min_age=20_000,
+            dead_age=30_000,
+            id_memory=30_000,
+        ),
     ]
 )
 steps = st.sampled_from([1, 50, 1_000, 9_000, 11_000, 19_000, 20_001, 45_000, 130_000, 500_000])
