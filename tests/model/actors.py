@@ -25,7 +25,7 @@ class Actors:
         self.calls: list[Callable[[], object]] = []
         #: Kept apart, because the answer brings jobs that nobody expects when it comes again.
         self.claims: list[Callable[[], object]] = []
-        self._published = 0
+        self.published = 0
         self._sequences: dict[str, int] = {}
         self._requests: dict[str, int] = {}
 
@@ -57,9 +57,9 @@ class Actors:
     def publish_new(self, queue: str, count: int, *, partition: str = "") -> None:
         """Publish so many messages with ids that nobody has used before."""
         for _ in range(count):
-            self._published += 1
-            envelope, follows = b'{"v":1,"body":4}', ("", "then", "+then")[self._published % 3]
-            message = Message(f"n{self._published}", envelope, partition=partition, follows=follows)
+            self.published += 1
+            envelope, follows = b'{"v":1,"body":4}', ("", "then", "+then")[self.published % 3]
+            message = Message(f"n{self.published}", envelope, partition=partition, follows=follows)
             self.do(partial(self.pair.publish, queue, [message], None))
 
     def next_sequence(self, holder: str, count: int, back: int = 0) -> int:

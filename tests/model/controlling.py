@@ -26,7 +26,7 @@ def set_limits(queue: Queue, limits: str) -> int:
     for key, until in queue.resting.items():
         if until > queue.now and until == int(until):
             queue.resting[key] = queue.now
-    for key in queue.used():
+    for key in sorted(queue.used()):
         queue.offer(key)
     queue.is_held_back = False
     queue.wake()

@@ -116,13 +116,13 @@ TRAITS = (
     Mutant(
         "what follows a dead job is lost",
         "endings",
-        "if letter ~= 'D' then call('HDEL'",
-        "if true then call('HDEL'",
+        "if letter ~= 'D' or not is_for_success then",
+        "if true then",
     ),
     Mutant(
         "what follows a success follows anything",
         "endings",
-        "if letter ~= 'S' and string.byte(continuation) == 43 then return false end",
+        "if letter ~= 'S' and is_for_success then return false end",
     ),
     Mutant("a death keeps its slot", "endings", "let_go(prefix, id, true)"),
     Mutant(
@@ -227,8 +227,8 @@ TRAITS = (
     Mutant(
         "the last end of a member counts",
         "arrive",
-        "if call('HEXISTS', key, ARGV[3]) == 0 then",
-        "if true then",
+        "call('HSETNX', key, member, ARGV[5])",
+        "call('HSET', key, member, ARGV[5])",
     ),
     Mutant(
         "what ended again is not passed on",

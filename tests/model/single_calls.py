@@ -197,7 +197,10 @@ class SingleCalls(RuleBasedStateMachine):
     def pass_on(self, queue: str, count: int, group: str, is_hasty: bool, text: str) -> None:
         """Pass ends of jobs on to a group, and forget that they were to be."""
         ends = list(self.pair.onward(queue, []).items())
-        self.actors.do(partial(self.pair.onward, queue, [*ends[:count], ("a", "S")]))
+        self.actors.do(partial(self.pair.onward, queue, ends[:count]))
+        self.actors.do(
+            partial(self.pair.onward, queue, [(job_id, f"{end}!") for job_id, end in ends])
+        )
         for number in range(1, count + 1):
             arrive = partial(self.pair.arrive, queue, group, number, 3, f"{text}{number}")
             self.actors.do(partial(arrive, is_hasty=is_hasty, ttl=600_000))

@@ -11,7 +11,6 @@ from tests.model.lines import LEVELS
 from tests.model.publishing import Message
 from tests.model.scenarios import Scenarios
 from tests.model.strategies import (
-    LOCKS,
     Ended,
     ago,
     booleans,
@@ -52,8 +51,10 @@ class SpecialScenarios(Scenarios):
         ending: Ended,
     ) -> None:
         """Publish what is to be there once, let something happen to it, and publish it again."""
-        lock = LOCKS[0]
-        for number, job_id in enumerate("abc"):
+        self.actors.published += 3
+        begin = self.actors.published
+        lock = f"M{begin}"
+        for number, job_id in enumerate(f"m{begin + number}" for number in range(3)):
             which = min(number, 1)
             envelope = b'{"v":1,"body":%d}' % number
             due_at = due[which].replace("a", "d")

@@ -29,7 +29,9 @@ repeat
   end
   if #ended > 0 then call('ZADD', prefix .. 'resting', unpack(ended)) end
 until #resting < 2000
-for _, key in ipairs(call('HKEYS', prefix .. 'used')) do offer(prefix, key) end
+local used = call('HKEYS', prefix .. 'used')
+table.sort(used)
+for _, key in ipairs(used) do offer(prefix, key) end
 call('DEL', prefix .. 'held_back')
 wake(prefix)
 return 1
