@@ -11,7 +11,7 @@ from tests.model.machine import machine_for
 from tests.model.running import open_store, run_machine
 
 #: In memory, every step costs more.
-EXAMPLES = {"memory": 12, "redis": 40}
+EXAMPLES = {"memory": 6, "redis": 30}
 
 
 @pytest.fixture
