@@ -184,8 +184,8 @@ TRAITS = (
     Mutant(
         "an expired job still locks",
         "adding",
-        "if not expires or tonumber(expires) > now then return other end",
-        "if true then return other end",
+        "if not expires or tonumber(expires) > now or holder_of(prefix, other) then",
+        "if true then",
     ),
     Mutant(
         "the message of a running job is replaced",
