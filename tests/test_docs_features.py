@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+# Without a cache, on a busy machine.
+pytestmark = pytest.mark.timeout(400)
 # These have tests of their own: test_readme.py, test_docs_guarantees.py, testing/test_docs.py.
 OTHERS = {"reference.md", "guarantees.md", "testing.md"}
 FEATURES = sorted(
@@ -61,7 +63,7 @@ def run(folder: Path, *command: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

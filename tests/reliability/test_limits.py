@@ -47,10 +47,13 @@ async def kill_again_and_again(
     kills: int,
     starts: int,
 ) -> None:
-    """Kill the oldest process after each so many starts, and begin another in its place."""
+    """Kill the process that began the last job after so many starts, and begin another instead."""
     for kill in range(1, kills + 1):
         await oracle.wait_for("started", count=kill * starts)
-        processes.pop(0).kill()
+        latest = oracle.entries("started")[-1].pid
+        victim = next((each for each in processes if each.pid == latest), processes[0])
+        processes.remove(victim)
+        victim.kill()
         processes.append(pools.begin(server.dsn, consumer))
 
 

@@ -6,6 +6,9 @@ import pytest
 
 from tests.typing.checking import FOLDER, Errors, find_marked
 
+# Without a cache, on a busy machine.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.mark.parametrize("name", ["right_uses.py", "testing_uses.py", "consumers.py"])
 def test_right_uses_are_accepted_with_the_types_that_are_promised(
