@@ -124,7 +124,7 @@ class Threaded(BaseConsumer):
 
 class ThreadedTimed(Threaded):
     QUEUE = "threaded-timed"
-    TIMEOUT = timedelta(milliseconds=300)
+    TIMEOUT = timedelta(milliseconds=1500)
 
     class Message(Threaded.Message):
         pass
