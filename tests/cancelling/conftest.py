@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cancelling.consumers import go_on, notes
+from tests.cancelling.consumers import go_on, notes, threads
 
 
 @pytest.fixture(autouse=True)
@@ -14,4 +14,5 @@ def clean() -> Iterator[None]:
     notes.lines.clear()
     go_on.clear()
     yield
-    go_on.set()  # or a thread would outlive its test
+    go_on.set()
+    threads.wait_until_ended()

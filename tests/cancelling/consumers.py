@@ -32,7 +32,29 @@ class Notes:
         return lambda: self.lines[: len(lines)] == [*lines]
 
 
+class Threads:
+    """How many threads run a handler; one that is left behind would note things of the next test."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ended = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._ended:
+            self._count += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._ended:
+            self._count -= 1
+            self._ended.notify_all()
+
+    def wait_until_ended(self) -> None:
+        with self._ended:
+            assert self._ended.wait_for(lambda: self._count == 0, timeout=30)
+
+
 notes = Notes()
+threads = Threads()
 #: Lets what was told to wait go on, a thread too.
 go_on = threading.Event()
 
@@ -104,6 +126,10 @@ class Threaded(BaseConsumer):
         is_asking: bool = True
 
     def process_message(self, message: Message, context: JobContext) -> str:
+        with threads:
+            return self._wait(message, context)
+
+    def _wait(self, message: Message, context: JobContext) -> str:
         notes.add("started")
         has_heard = False
         while not go_on.wait(0.005):
