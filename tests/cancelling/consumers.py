@@ -33,7 +33,7 @@ class Notes:
 
 
 class Threads:
-    """How many threads run a handler; one that is left behind would note things of the next test."""
+    """How many threads run a handler: one that is left behind would add to the next test."""
 
     def __init__(self) -> None:
         self._count = 0
