@@ -191,3 +191,22 @@ async def test_a_job_of_normal_priority_pays_for_nothing(engine: Engine) -> None
     assert sorted(key.rpartition(b":")[2] for key in await engine.redis.keys("*")) == [
         *(b"jobs", b"ready", b"stats", b"wake"),
     ]
+
+
+@pytest.mark.parametrize("partition", ["", "tenant", "other"])
+@pytest.mark.parametrize("former", ["", "tenant"])
+async def test_an_id_that_is_used_again_runs_once_whatever_its_former_job_left_behind(
+    engine: Engine, former: str, partition: str
+) -> None:
+    process = await engine.process()
+    await submit(engine, "n", partition="tenant")
+    await submit(engine, "x", partition=former)
+    await prioritise(engine, "x", Priority.HIGH)
+    await engine.broker.delete_job(QUEUE, "x")
+
+    await submit(engine, "x", partition=partition)
+
+    assert sorted(await start(process)) == ["n", "x"]
+    assert await start(process) == []
+    for place in ("moved", "ghosts", "lines", "ring"):
+        assert await engine.key(place) is None

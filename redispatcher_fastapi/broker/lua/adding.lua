@@ -77,7 +77,7 @@ local function add_job(prefix, values, at, room)
   -- What an earlier job of this id left behind can outlive the memory of it.
   if is_chosen then call('DEL', prefix .. 'result:' .. id, prefix .. 'history:' .. id) end
   if values[at + 4] .. values[at + 5] .. expiry .. unique .. values[at + 9] ~= '' then set_special(prefix) end
-  forget_places(prefix, id)
+  forget_places(prefix, id, values[at + 5] ~= '' and values[at + 5])
   if values[at + 4] ~= '' then call('HSET', prefix .. 'levels', id, values[at + 4]) end
   if values[at + 5] ~= '' then call('HSET', prefix .. 'partitions', id, values[at + 5]) end
   if expiry ~= '' then call('ZADD', prefix .. 'expiries', int(time_of(expiry)), id) end

@@ -9,7 +9,7 @@
 -- Returns  ids; some may have left the state, or the queue, in the meantime
 -- Moves    nothing
 
-local MOST_LOOKED_AT = 10000
+local MOST_LOOKED_AT, LINES_AT_ONCE = 10000, 100
 local prefix, state, skip, count = KEYS[1], ARGV[2], whole(ARGV[3], 0), whole(ARGV[4], 1)
 if state == 'scheduled' or state == 'retrying' then
   return call('ZRANGE', prefix .. state, skip, skip + count - 1)
@@ -41,15 +41,21 @@ local function add(list, length, level)
   skip = math.max(0, skip - length)
 end
 if state == 'queued' then
-  local lines = call('ZREVRANGE', prefix .. 'lines', 0, -1)
   add(prefix .. 'suspects', call('LLEN', prefix .. 'suspects'))
-  for _, level in ipairs({'high', 'normal', 'low'}) do
+  -- A hundred thousand lines are not to be asked for levels that no job has.
+  for _, level in ipairs(call('EXISTS', prefix .. 'levels') == 1 and {'high', 'normal', 'low'} or {'normal'}) do
     local list = ready_list(prefix, level)
     add(list, call('LLEN', list), level)
-    for _, key in ipairs(lines) do
-      list = prefix .. 'line:' .. level .. ':' .. key
-      add(list, call('LLEN', list), level)
-    end
+    local passed_over, keys = 0, nil
+    repeat
+      keys = #ids < count and call('ZREVRANGE', prefix .. 'lines', passed_over, passed_over + LINES_AT_ONCE - 1) or {}
+      for _, key in ipairs(keys) do
+        if #ids == count then break end
+        list = prefix .. 'line:' .. level .. ':' .. key
+        add(list, call('LLEN', list), level)
+      end
+      passed_over = passed_over + LINES_AT_ONCE
+    until #keys < LINES_AT_ONCE
   end
   add(prefix .. 'solo', call('LLEN', prefix .. 'solo'))
   return ids

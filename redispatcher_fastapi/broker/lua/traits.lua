@@ -125,20 +125,29 @@ local function void_entry(prefix, id, level)
   if call('SADD', prefix .. 'moved', level .. ':' .. id) == 0 then call('LREM', list, 1, id) end
 end
 
--- An id that is used again must not run from the place its former job left behind in a list.
-local function forget_places(prefix, id)
+-- An id that is used again must not run from the place its former job left behind in a list. That is looked for in the
+-- lines of all partitions only if it is not where it most likely is: where the new job will wait, too.
+local function forget_places(prefix, id, key)
   if call('EXISTS', prefix .. 'ghosts', prefix .. 'moved') == 0 then return end
   local is_ghost = call('SREM', prefix .. 'ghosts', id) == 1
+  local missing, levels = is_ghost and 1 or 0, {}
   for _, level in ipairs({'high', 'normal', 'low'}) do
-    if call('SREM', prefix .. 'moved', level .. ':' .. id) == 1 or is_ghost then
-      call('LREM', ready_list(prefix, level), 0, id)
-      for _, key in ipairs(call('ZRANGE', prefix .. 'lines', 0, -1)) do
-        if call('LREM', prefix .. 'line:' .. level .. ':' .. key, 0, id) > 0 then offer(prefix, key) end
-      end
-    end
+    local is_void = call('SREM', prefix .. 'moved', level .. ':' .. id) == 1
+    if is_void then missing = missing + 1 end
+    if is_void or is_ghost then levels[#levels + 1] = level end
   end
+  local function forget_in_lines(line)
+    local found = 0
+    for _, level in ipairs(levels) do found = found + call('LREM', prefix .. 'line:' .. level .. ':' .. line, 0, id) end
+    if found > 0 then offer(prefix, line) end
+    missing = missing - found
+  end
+  for _, level in ipairs(levels) do missing = missing - call('LREM', ready_list(prefix, level), 0, id) end
   if is_ghost then
-    call('LREM', prefix .. 'suspects', 0, id)
-    call('LREM', prefix .. 'solo', 0, id)
+    missing = missing - call('LREM', prefix .. 'suspects', 0, id) - call('LREM', prefix .. 'solo', 0, id)
+  end
+  if missing > 0 and key then forget_in_lines(key) end
+  if missing > 0 then
+    for _, line in ipairs(call('ZRANGE', prefix .. 'lines', 0, -1)) do forget_in_lines(line) end
   end
 end
