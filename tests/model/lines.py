@@ -125,14 +125,14 @@ class Lines:
         """Remove what an earlier job of this id left behind in lists."""
         is_ghost = job_id in self.ghosts
         self.ghosts.discard(job_id)
-        for level in LEVELS:
-            entry = f"{level}:{job_id}"
-            if is_ghost or entry in self.moved:
-                self.moved.discard(entry)
-                self._remove_entries(job_id, ready(level))
-                for partition in self.by_waiting()[::-1]:
-                    if self._remove_entries(job_id, line(level, partition)):
-                        self.offer(partition)
+        levels = [each for each in LEVELS if is_ghost or f"{each}:{job_id}" in self.moved]
+        self.moved -= {f"{level}:{job_id}" for level in levels}
+        for level in levels:
+            self._remove_entries(job_id, ready(level))
+        for partition in self.by_waiting()[::-1]:
+            places = [line(level, partition) for level in levels]
+            if sum(self._remove_entries(job_id, place) for place in places):
+                self.offer(partition)
         if is_ghost:
             self._remove_entries(job_id, "suspects")
             self._remove_entries(job_id, "solo")

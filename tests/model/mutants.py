@@ -124,6 +124,7 @@ MUTANTS = (
         "an id used again runs from its old place",
         "traits",
         "call('LREM', ready_list(prefix, level), 0, id)",
+        "0",
     ),
     Mutant("deleted from the wrong order", "delete", "S = 'succeeded'", "S = 'cancelled'"),
     Mutant(

@@ -108,8 +108,7 @@ TRAITS = (
     Mutant(
         "an id used again keeps its old turn",
         "traits",
-        "if call('LREM', prefix .. 'line:' .. level .. ':' .. key, 0, id) > 0 then",
-        "if false then",
+        "if found > 0 then offer(prefix, line) end",
     ),
     Mutant("a special queue has no mark", "traits", "call('SET', prefix .. 'special', '1')"),
     Mutant("a death is not passed on", "endings", "pass_on(prefix, id, 'D', reason)"),

@@ -100,9 +100,13 @@ def list_ids(queue: Queue, state: JobState, skip: int, count: int) -> list[str]:
 
 def _list_queued(queue: Queue, skip: int, count: int) -> list[str]:
     """List those that were lost, then level after level, with the longest line first, then solo."""
+    kept = [each for each in queue.jobs.values() if not each.ending or each.state is JobState.DEAD]
+    levels = LEVELS if any(each.level != "normal" for each in kept) else ("normal",)
     names = [("suspects", "")]
     for level in LEVELS:
         names.append((ready(level), level))
+        if level not in levels:
+            continue  # no job can be in their lines
         names += [(line(level, key), level) for key in queue.by_waiting()]
     names.append(("solo", ""))
     ids: list[str] = []

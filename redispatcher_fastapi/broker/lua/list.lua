@@ -42,13 +42,15 @@ local function add(list, length, level)
 end
 if state == 'queued' then
   add(prefix .. 'suspects', call('LLEN', prefix .. 'suspects'))
-  -- A hundred thousand lines are not to be asked for levels that no job has.
-  for _, level in ipairs(call('EXISTS', prefix .. 'levels') == 1 and {'high', 'normal', 'low'} or {'normal'}) do
+  local has_levels = call('EXISTS', prefix .. 'levels') == 1
+  for _, level in ipairs({'high', 'normal', 'low'}) do
     local list = ready_list(prefix, level)
     add(list, call('LLEN', list), level)
     local passed_over, keys = 0, nil
     repeat
-      keys = #ids < count and call('ZREVRANGE', prefix .. 'lines', passed_over, passed_over + LINES_AT_ONCE - 1) or {}
+      -- A hundred thousand lines are not to be looked at for a level that no job has.
+      local is_needed = #ids < count and (has_levels or level == 'normal')
+      keys = is_needed and call('ZREVRANGE', prefix .. 'lines', passed_over, passed_over + LINES_AT_ONCE - 1) or {}
       for _, key in ipairs(keys) do
         if #ids == count then break end
         list = prefix .. 'line:' .. level .. ':' .. key
