@@ -108,7 +108,7 @@ class Callers:
             await self._enter()
             return
         work = make_work(kind, self._lease, self._chance)
-        priority = self._chance.choice(list(Priority))
+        priority = self._chance.choice(list(Priority)) if kind == "quick" else Priority.NORMAL
         if kind == "expiring":
             expires = timedelta(seconds=self._chance.uniform(0.005, 0.05))
             await self._insist(
