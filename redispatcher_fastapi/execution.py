@@ -108,6 +108,8 @@ class Execution:
             return self.fail(delivery, error)
         except BaseException as error:  # the job is what failed, not the pool
             return self.fail(delivery, error)
+        if result is None and self._sealing is None:
+            return self._succeeded
         return self.succeed(delivery, result)
 
     def read(self, delivery: Delivery) -> tuple[Any, Any] | Died:

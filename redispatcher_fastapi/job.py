@@ -151,19 +151,19 @@ class JobStore(Protocol):
 class Job(Generic[R_co]):
     """A handle on one published job; ``R`` is what ``process_message`` returns."""
 
-    __slots__ = ("_decode_result", "_store", "disposition", "id", "queue")
+    __slots__ = ("_read_result", "_store", "disposition", "id", "queue")
 
     def __init__(
         self,
         store: JobStore,
-        decode_result: Callable[[bytes | None], R_co],
+        read_result: Callable[[str, bytes | None], R_co],
         *,
         queue: str,
         id: str,  # the public attribute's name
         disposition: Disposition = Disposition.CREATED,
     ) -> None:
         self._store = store
-        self._decode_result = decode_result
+        self._read_result = read_result
         self.queue = queue
         self.id = id
         #: What became of the message; unless it is ``CREATED``, ``id`` is that of the job which
@@ -207,7 +207,8 @@ class Job(Generic[R_co]):
             ResultDecodingError: the result is not of the type the consumer declares now.
         """
         wait = None if timeout is None else as_duration(timeout)
-        return self._decode_result(await self._store.wait_for_result(self.queue, self.id, wait))
+        stored = await self._store.wait_for_result(self.queue, self.id, wait)
+        return self._read_result(self.id, stored)
 
     def __repr__(self) -> str:
         return f"Job(id={self.id!r}, queue={self.queue!r}, {self.disposition})"

@@ -23,27 +23,27 @@ async def heeding_cancellation(call: Awaitable[AnswerT]) -> AnswerT:
     redis-py sends with ``asyncio.wait_for``, which until Python 3.12 swallows a cancellation that
     comes together with its result: whoever waits for something else next would wait for ever.
     """
-    before = _count_cancellations()
+    task = _current_task()
+    before = 0 if task is None else task.cancelling()
     try:
         answer = await call
     except REDIS_ERRORS as error:
-        if _count_cancellations() > before:
+        if task is not None and task.cancelling() > before:
             await checkpoint_if_cancelled()
             raise asyncio.CancelledError from error
         raise
-    if _count_cancellations() > before:
+    if task is not None and task.cancelling() > before:
         # A cancel scope of anyio's is left only by the cancellation that names it.
         await checkpoint_if_cancelled()
         raise asyncio.CancelledError
     return answer
 
 
-def _count_cancellations() -> int:
+def _current_task() -> asyncio.Task[object] | None:
     try:
-        task = asyncio.current_task()
+        return asyncio.current_task()
     except RuntimeError:  # no event loop runs: a test drives this coroutine by hand
-        return 0
-    return 0 if task is None else task.cancelling()
+        return None
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -53,10 +53,11 @@ async def publish(
         "" if room_needed is None else room_needed,
         each,
     ]
-    for submission in submissions:
-        if each == PLAIN:
+    if each == PLAIN:
+        for submission in submissions:
             arguments += (submission.job_id, submission.envelope)
-        else:
+    else:
+        for submission in submissions:
             arguments += job_values(submission)[:each]
     reply = await PUBLISH.run(client, [queue_prefix(queue)], arguments)
     if not isinstance(reply, list):

@@ -38,7 +38,7 @@ from redispatcher_fastapi.broker.types import (
     TakenBack,
 )
 from redispatcher_fastapi.clock import to_milliseconds
-from redispatcher_fastapi.keys import is_job_id, queue_prefix
+from redispatcher_fastapi.keys import are_job_ids, is_job_id, queue_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -272,11 +272,12 @@ def _deliveries(
     """Return what a claim brought: ids and records in turn; ``faults`` of each, or of none."""
     started_ms = int(started)
     deliveries: list[Delivery] = []
-    brought = zip(jobs[::2], jobs[1::2], faults or repeat(b""), strict=False)
-    for sequence, (raw_id, record, fault) in enumerate(brought, start=want.first_sequence):
-        job_id = read_id(raw_id)
+    ids = [read_id(job_id) for job_id in jobs[::2]]
+    are_all_ids = are_job_ids(ids)
+    brought = zip(ids, jobs[1::2], faults or repeat(b""), strict=False)
+    for sequence, (job_id, record, fault) in enumerate(brought, start=want.first_sequence):
         published_ms, is_chosen_id, envelope = split_live_record(as_bytes(record))
-        if not is_job_id(job_id):
+        if not are_all_ids and not is_job_id(job_id):
             published_ms = None  # somebody wrote the record by hand
         errors, losses = parse_faults(fault) if fault else (0, 0)
         deliveries.append(

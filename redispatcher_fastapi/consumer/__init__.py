@@ -14,7 +14,7 @@ from redispatcher_fastapi.consumer.batch import Batch, BatchItem, ItemSucceeded,
 from redispatcher_fastapi.consumer.batch_consumer import BatchConsumer
 from redispatcher_fastapi.consumer.definition import ConsumerDefinition
 from redispatcher_fastapi.consumer.encoding import MessageEncodingError
-from redispatcher_fastapi.consumer.handles import make_job
+from redispatcher_fastapi.consumer.handles import make_job, make_jobs
 from redispatcher_fastapi.consumer.options import (
     FlowOptions,
     InvalidOptionError,
@@ -53,6 +53,7 @@ __all__ = [
     "check_own_limits",
     "definition_of",
     "make_job",
+    "make_jobs",
     "prepare",
     "result_reader",
     "seal_result",

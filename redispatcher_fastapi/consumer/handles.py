@@ -1,4 +1,4 @@
-"""The handle that a publisher gets on the job that there is for its message."""
+"""The handles that a publisher gets on the jobs that there are for its messages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from redispatcher_fastapi.errors import DuplicateJobError
 from redispatcher_fastapi.job import Disposition, Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from redispatcher_fastapi.broker.types import Answer, Submission
     from redispatcher_fastapi.consumer.definition import ConsumerDefinition
     from redispatcher_fastapi.job import JobStore
@@ -36,17 +38,36 @@ def make_job(
     Raises:
         DuplicateJobError: it met one, and was to be refused then.
     """
+    return _job(store, definition, result_reader(definition, sealing), submission, answer)
+
+
+def make_jobs(
+    store: JobStore,
+    definition: ConsumerDefinition,
+    sealing: Sealing | None,
+    submissions: Iterable[Submission],
+    answers: Iterable[Answer],
+) -> list[Job[Any]]:
+    """Return the handles on the jobs of one consumer; raises as :func:`make_job`."""
+    read_result = result_reader(definition, sealing)
+    return [
+        _job(store, definition, read_result, submission, answer)
+        for submission, answer in zip(submissions, answers, strict=True)
+    ]
+
+
+def _job(
+    store: JobStore,
+    definition: ConsumerDefinition,
+    read_result: Callable[[str, bytes | None], Any],
+    submission: Submission,
+    answer: Answer,
+) -> Job[Any]:
     letter, other = answer
     if letter == REFUSED:
         raise _duplicate(definition, answer)
-    job_id = other or submission.job_id
-    return Job(
-        store,
-        result_reader(definition, sealing, job_id),
-        queue=definition.queue,
-        id=job_id,
-        disposition=_DISPOSITIONS[letter],
-    )
+    job_id, disposition = other or submission.job_id, _DISPOSITIONS[letter]
+    return Job(store, read_result, queue=definition.queue, id=job_id, disposition=disposition)
 
 
 def _duplicate(definition: ConsumerDefinition, answer: Answer) -> DuplicateJobError:

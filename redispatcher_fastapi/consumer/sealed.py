@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def result_reader(
-    definition: ConsumerDefinition, sealing: Sealing | None, job_id: str
-) -> Callable[[bytes | None], Any]:
-    """Return what turns the stored result of one job into what ``process_message`` returned.
+    definition: ConsumerDefinition, sealing: Sealing | None
+) -> Callable[[str, bytes | None], Any]:
+    """Return what turns a job's id and stored result into what ``process_message`` returned.
 
     It raises ``ResultDecodingError``, or ``SealError`` for what was not sealed as it should be.
     """
     if sealing is None:
-        return partial(_read_unsealed, definition, job_id)
-    return partial(_read, definition, sealing, job_id)
+        return partial(_read_unsealed, definition)
+    return partial(_read, definition, sealing)
 
 
 def seal_result(

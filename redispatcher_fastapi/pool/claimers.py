@@ -54,7 +54,8 @@ class Claimers:
             )
             for group in groups
         ]
-        self._of = {queue: claimer for claimer in self._all for queue in claimer.queues}
+        #: The one that claims from a queue.
+        self.of = {queue: claimer for claimer in self._all for queue in claimer.queues}
         self._sharing = sharing
 
     def __iter__(self) -> Iterator[Claimer]:
@@ -62,10 +63,6 @@ class Claimers:
 
     def __len__(self) -> int:
         return len(self._all)
-
-    def of(self, queue: str) -> Claimer:
-        """Return the one that claims from a queue."""
-        return self._of[queue]
 
     def wake(self) -> None:
         """Let all of them claim again."""

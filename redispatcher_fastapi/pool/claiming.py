@@ -93,6 +93,8 @@ class Claimer:
         self._hooks = hooks
         self._paused: set[str] = set()
         self._news = asyncio.Event()
+        #: Claims again: there may be work, or room for it.
+        self.wake = self._news.set
         self._next_sequence = 1
         self._turn = 0
         #: Set when a schedule was changed.
@@ -106,10 +108,6 @@ class Claimer:
     @property
     def queues(self) -> list[str]:
         return list(self._lanes)
-
-    def wake(self) -> None:
-        """Claim again: there may be work, or room for it."""
-        self._news.set()
 
     def note_reschedule(self) -> None:
         self.rescheduled.set()

@@ -94,12 +94,6 @@ class Lane:
         if self.runs.pop(run.delivery.sequence, None) is not None and run.delivery.losses:
             self.suspects -= 1
 
-    def settle(self, delivery: Delivery) -> bool:
-        """Take in that Redis has answered; return whether this lane is held up no longer."""
-        was_held_up = self.is_held_up
-        del self.unsettled[delivery.sequence]
-        return was_held_up and not self.is_held_up
-
     def knows(self, delivery: Delivery) -> bool:
         """Whether a delivery is one that runs here, or whose end Redis has not confirmed yet."""
         run = self.runs.get(delivery.sequence)

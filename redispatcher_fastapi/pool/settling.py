@@ -24,14 +24,17 @@ _MAX_BATCH = 500
 _MAX_BATCH_BYTES = 4 * 1024 * 1024
 
 Ended = tuple["Lane", "Delivery", "Outcome"]
-#: Queue and holder: what one call to Redis can name, and what one shard of a cluster answers for.
-Key = tuple[str, str]
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """What ended under one identity and was not confirmed; times are monotonic seconds."""
+    """What ended under one identity and was not confirmed; times are monotonic seconds.
 
+    It is what one call to Redis can name, and what one shard of a cluster answers for.
+    """
+
+    queue: str
+    holder: str
     ended: deque[Ended] = field(default_factory=deque[Ended])
     #: When what waits first ended, and when the first of what is under way did.
     since: float = 0.0
@@ -69,18 +72,19 @@ class Settler:
         self._settled = settled
         self._freed = freed
         self._onward = onward
-        self._waiting: dict[Key, _Waiting] = {}
-        self._under_way: set[Key] = set()
+        #: By holder; the holders of two queues are never the same.
+        self._waiting: dict[str, _Waiting] = {}
+        self._under_way: set[str] = set()
         self._news = asyncio.Event()
         self._is_closing = False
 
     def add(self, lane: Lane, delivery: Delivery, outcome: Outcome) -> None:
         """Take over a job whose handler ended."""
         lane.unsettled[delivery.sequence] = delivery
-        key = (delivery.queue, delivery.holder)
-        waiting = self._waiting.get(key)
+        holder = delivery.holder
+        waiting = self._waiting.get(holder)
         if waiting is None:
-            waiting = self._waiting[key] = _Waiting()
+            waiting = self._waiting[holder] = _Waiting(delivery.queue, holder)
             self._news.set()
         if not waiting.ended:
             waiting.since = time.monotonic()
@@ -91,7 +95,7 @@ class Settler:
 
         It is that of the oldest, or a round trip more; ``None`` without any.
         """
-        waits = [each.oldest for key, each in [*self._waiting.items()] if key[0] == queue]
+        waits = [each.oldest for each in [*self._waiting.values()] if each.queue == queue]
         oldest = min((each for each in waits if each is not None), default=None)
         return None if oldest is None else time.monotonic() - oldest
 
@@ -106,31 +110,30 @@ class Settler:
             while not (self._is_closing and not self._waiting):
                 await self._news.wait()
                 self._news.clear()
-                for key in self._waiting.keys() - self._under_way:
-                    self._under_way.add(key)
-                    tasks.create_task(self._settle_queue(key))
+                for holder in self._waiting.keys() - self._under_way:
+                    self._under_way.add(holder)
+                    tasks.create_task(self._settle_all(self._waiting[holder]))
 
     async def settle_rest(self, queues: Collection[str]) -> None:
         """Settle what is left of some queues after :meth:`run` was cut short."""
-        for key in list(self._waiting):
-            if key[0] in queues:
-                await self._settle_queue(key)
+        for waiting in list(self._waiting.values()):
+            if waiting.queue in queues:
+                await self._settle_all(waiting)
 
-    async def _settle_queue(self, key: Key) -> None:
-        waiting = self._waiting[key]
+    async def _settle_all(self, waiting: _Waiting) -> None:
         try:
             while waiting.ended:
                 waiting.under_way_since = waiting.since
                 batch = _take_batch(waiting.ended)
-                await self._settle(key, batch)
+                await self._settle(waiting.queue, waiting.holder, batch)
                 waiting.under_way_since = None
                 self._settled()
-            del self._waiting[key]
+            del self._waiting[waiting.holder]
         finally:
-            self._under_way.discard(key)
+            self._under_way.discard(waiting.holder)
             self._news.set()
 
-    async def _settle(self, key: Key, batch: Sequence[Ended]) -> None:
+    async def _settle(self, queue: str, holder: str, batch: Sequence[Ended]) -> None:
         succeeded: list[tuple[Lane, Delivery, Succeeded]] = []
         failed: list[tuple[Lane, Delivery, Unsuccessful]] = []
         released: list[tuple[Lane, Delivery, Released]] = []
@@ -143,11 +146,11 @@ class Settler:
                 case _:
                     failed.append((lane, delivery, outcome))
         if succeeded:
-            await self._acknowledge(*key, succeeded)
+            await self._acknowledge(queue, holder, succeeded)
         if failed:
-            await self._fail(*key, failed)
+            await self._fail(queue, holder, failed)
         if released:
-            await self._release(*key, released)
+            await self._release(queue, holder, released)
 
     async def _acknowledge(
         self, queue: str, holder: str, ended: Sequence[tuple[Lane, Delivery, Succeeded]]
@@ -189,15 +192,18 @@ class Settler:
         self._conclude(ended, verdicts)
 
     def _conclude(self, ended: Sequence[Ended], verdicts: str) -> None:
-        for (lane, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
-            if lane.settle(delivery):
-                self._freed(lane)
+        lane = ended[0][0]  # the queue has no other
+        was_held_up = lane.is_held_up
+        for (_, delivery, outcome), verdict in zip(ended, verdicts, strict=True):
+            del lane.unsettled[delivery.sequence]
             if verdict in "1n":
                 continue
             if verdict == "c":
                 self._hooks.job_called_off(delivery, lane.name, outcome)
             else:
                 self._hooks.write_refused(delivery, lane.name, outcome, is_gone=verdict == "g")
+        if was_held_up and not lane.is_held_up:
+            self._freed(lane)
         # What was called off may be followed as well.
         if "n" in verdicts or "c" in verdicts:
             self._onward(ended[0][1].queue)

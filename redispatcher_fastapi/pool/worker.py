@@ -71,13 +71,15 @@ class Worker:
         self._stop_now = asyncio.Event()
         self._is_burst = False
         self._is_draining = False
+        #: Whether what is claimed runs: until the pool drains or becomes quiet.
+        self._is_open = True
         self._sharing = Sharing(concurrency, lanes)
         self._is_limited = concurrency is not None
         self._drained: set[Claimer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         #: How many jobs were given back while their handlers went on.
         self._heedless = 0
-        self._runner = JobRunner(self._hooks, self.solo, finished=self._finish)
+        self._runner = JobRunner(self._hooks, self.solo, finished=self._end)
         self._passing = PassingOn(broker, sealing, self._hooks, done=self._note_settled)
         self._settler = Settler(
             self._broker,
@@ -95,7 +97,7 @@ class Worker:
             runner=self,
             quiet=self._quiet,
             hooks=self._hooks,
-            end=self._end,
+            end=self._end_early,
         )
         self._heartbeats = make_heartbeats(broker, self._broker, self._claimers, self._loop)
         self._schedulers = make_schedulers(
@@ -123,7 +125,7 @@ class Worker:
         return tuple(
             queue_health(
                 lane,
-                self._claimers.of(lane.queue).contact,
+                self._claimers.of[lane.queue].contact,
                 unconfirmed=self._settler.longest_wait(lane.queue),
             )
             for lane in self._lanes
@@ -148,6 +150,7 @@ class Worker:
         if self._is_draining or self._quiet.is_set():
             return
         self._is_draining = True
+        self._is_open = False
         self._hooks.pool_draining(self.running)
         give_back_gathered(self._lanes)
         self._claimers.wake()
@@ -156,6 +159,7 @@ class Worker:
     def quiet(self) -> None:
         """Stop claiming; what is running goes on until the grace period ends."""
         self._quiet.set()
+        self._is_open = False
         for claimer in self._claimers:
             claimer.contact.note_stop()
         give_back_gathered(self._lanes)
@@ -236,17 +240,14 @@ class Worker:
 
     def start(self, lane: Lane, delivery: Delivery) -> None:
         """Run a job that was claimed."""
-        if (
-            self._quiet.is_set()
-            or self._is_draining
-            or (self._is_limited and self._sharing.is_full)
-        ):
+        if not self._is_open or (self._is_limited and self._sharing.is_full):
             # Claimed by a call that was under way when the pool was told to stop, or so long that
             # others have the slot.
             self.solo.end(delivery)
             self._settler.add(lane, delivery, Released())
             return
-        self._drained.clear()
+        if self._drained:
+            self._drained.clear()
         if isinstance(lane, BatchLane):
             self._start_in_batch(lane, delivery)
             return
@@ -307,40 +308,44 @@ class Worker:
             self.quiet()
 
     def _go_on(self, lane: Lane) -> None:
-        self._claimers.of(lane.queue).wake()
-
-    def _finish(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
-        """Take in that the handler of a job has ended, perhaps long after it was given back."""
-        if run.is_ended:
-            self._heedless -= 1
-        self._end(lane, run, outcome)
-        if run.task is not None:
-            self._tasks.discard(run.task)
-        if self._is_draining:
-            self._end_drain()
+        self._claimers.of[lane.queue].wake()
 
     def _end(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
+        """Take in that the handler of a job has ended, perhaps long after it was given back."""
+        if run.task is not None:
+            self._tasks.discard(run.task)
         if run.is_ended:
+            self._heedless -= 1
+            self._end_drain()
             return
         run.is_ended = True
         lane.remove(run)
-        was_reserving = self.solo.is_in_use and self.solo.is_reserving(self._loop.time())
-        self.solo.end(run.delivery)
+        was_reserving = False
+        if self.solo.is_in_use:
+            was_reserving = self.solo.is_reserving(self._loop.time())
+            self.solo.end(run.delivery)
         if run.delivery.losses:
             lane.may_have_more = True  # its share of suspects may be waiting
         if outcome is not None:
             self._settler.add(lane, run.delivery, outcome)
         if self._is_draining:
+            self._end_drain()
             return
         if self._is_limited:
             self._sharing.taken -= 1
             if any(each.may_have_more for each in self._lanes):
                 self.share_out()
         elif lane.may_have_more:
-            self._claimers.of(lane.queue).wake()
+            self._claimers.of[lane.queue].wake()
         if was_reserving:
             self._claimers.wake()
 
+    def _end_early(self, lane: Lane, run: Run, outcome: Outcome | None) -> None:
+        """End a job although its task goes on, its batch's or one that heeds no cancellation."""
+        self._end(lane, run, outcome)
+        if run.task is not None and not run.task.done():
+            self._tasks.add(run.task)
+
     def _give_back(self, lane: Lane, run: Run) -> None:
-        self._end(lane, run, Released())
+        self._end_early(lane, run, Released())
         self._heedless += run.task is not None and not run.task.done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from redispatcher_fastapi.broker.ids import new_job_id
@@ -118,7 +119,7 @@ class FlowPublisher(MessagePublisher[C_co]):
         )
         jobs = [job, *map(self._job_to_come, rest, step_ids)]
         last = chain.links[-1].definition
-        read_result = result_reader(last, self._sealing, jobs[-1].id)
+        read_result = partial(result_reader(last, self._sealing), jobs[-1].id)
         return Flow(
             self._sender.store, read_result, jobs, id=flow_id, is_group=False, created=job.created
         )
@@ -225,7 +226,7 @@ class FlowPublisher(MessagePublisher[C_co]):
             {"delay": delay, "at": at, "priority": priority, "expires": expires},
             attach,
         )
-        read_result = result_reader(join, self._sealing, flow_id)
+        read_result = partial(result_reader(join, self._sealing), flow_id)
         return Flow(
             self._sender.store,
             read_result,
@@ -250,7 +251,7 @@ class FlowPublisher(MessagePublisher[C_co]):
         definition = link.definition
         return Job(
             self._sender.store,
-            result_reader(definition, self._sealing, job_id),
+            result_reader(definition, self._sealing),
             queue=definition.queue,
             id=job_id,
             disposition=Disposition.CREATED,

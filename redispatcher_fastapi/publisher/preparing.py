@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar
 from pydantic import BaseModel
 
 from redispatcher_fastapi.broker.types import Submission
-from redispatcher_fastapi.consumer import ConsumesBatch, ConsumesSync, make_job, prepare
+from redispatcher_fastapi.consumer import ConsumesBatch, ConsumesSync, make_jobs, prepare
 from redispatcher_fastapi.middleware import Publication, publish_through
 
 if TYPE_CHECKING:
@@ -130,8 +130,4 @@ class MessagePublisher(Generic[C_co]):
         return self._jobs(submissions, answers)
 
     def _jobs(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> list[Job[Any]]:
-        definition, store = self._definition, self._sender.store
-        return [
-            make_job(store, definition, self._sealing, submission, answer)
-            for submission, answer in zip(submissions, answers, strict=True)
-        ]
+        return make_jobs(self._sender.store, self._definition, self._sealing, submissions, answers)

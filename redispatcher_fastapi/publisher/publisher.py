@@ -228,9 +228,9 @@ class Publisher(FlowPublisher[C_co]):
         definition = self._definition
         return Job(
             self._sender.store,
-            result_reader(definition, self._sealing, check_job_id(id)),
+            result_reader(definition, self._sealing),
             queue=definition.queue,
-            id=id,
+            id=check_job_id(id),
             disposition=Disposition.EXISTING,
         )
 

@@ -265,7 +265,7 @@ class Schedules:
             if answer != "stale":
                 return Job(
                     self._store,
-                    result_reader(definition, self._config.sealing, job_id),
+                    result_reader(definition, self._config.sealing),
                     queue=definition.queue,
                     id=job_id,
                 )

@@ -44,8 +44,8 @@ def describe_run(
     match outcome:
         case Succeeded(result=result):
             try:
-                read = result_reader(definition, sealing, delivery.job_id)
-                return replace(run, result=read(result))
+                read = result_reader(definition, sealing)
+                return replace(run, result=read(delivery.job_id, result))
             except ResultDecodingError as error:
                 return replace(run, error=error)
         case Retried(delay=delay, error=error):

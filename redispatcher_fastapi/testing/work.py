@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redispatcher_fastapi.broker.types import Delivery
@@ -108,7 +109,7 @@ class Work:
             definition, self._injector(overrides), self._config, self._dispatcher.middleware
         )
         outcome = await execution.run(delivery)
-        read_result = result_reader(definition, self._config.sealing, delivery.job_id)
+        read_result = partial(result_reader(definition, self._config.sealing), delivery.job_id)
         return read_result, outcome, execution.raised
 
     async def run_batch_once(

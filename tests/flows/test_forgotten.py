@@ -117,7 +117,8 @@ async def test_a_step_that_is_forgotten_but_not_passed_on_is_waited_for(redis_ds
         await connections.publisher_line.execute_command("HSET", "rd:{resize}:onward", "a", ended)
         async with running_pool(redis_dsn, Upload) as running:
             uploads = running.publisher(Upload)
-            jobs = [Job[object](broker, bool, queue="resize", id="a"), uploads.job("b")]
+            resizing = Job(broker, lambda _, raw: raw, queue="resize", id="a")
+            jobs = [resizing, uploads.job("b")]
             flow = Flow(
                 broker,
                 lambda raw: (raw or b"").decode(),

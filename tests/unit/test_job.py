@@ -65,14 +65,14 @@ class WaitingStore:
 async def test_a_timeout_is_a_duration_or_seconds(timeout: Any, wait: timedelta | None) -> None:
     store = WaitingStore()
 
-    await Job(store, lambda raw: raw, queue="jobs", id="a").result(timeout)
+    await Job(store, lambda _, raw: raw, queue="jobs", id="a").result(timeout)
 
     assert store.waits == [wait]
 
 
 @pytest.mark.parametrize("timeout", [math.nan, "5", True, [5]])
 async def test_a_timeout_that_is_neither_is_refused(timeout: Any) -> None:
-    job = Job(WaitingStore(), lambda raw: raw, queue="jobs", id="a")
+    job = Job(WaitingStore(), lambda _, raw: raw, queue="jobs", id="a")
 
     with pytest.raises(ConfigurationError, match="timedelta or a number of seconds"):
         await job.result(timeout)
