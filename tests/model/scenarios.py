@@ -80,6 +80,12 @@ class Scenarios(SingleCalls):
         self.actors.claim([Want(queue, holder, 3, 3, first)])
         self.actors.settle(held, ending, ago, 3)
 
+    @rule(queue=queues, ago=ago, ending=endings, count=st.integers(1, 3))
+    def settle_twice(self, queue: str, ago: int, ending: Ended, count: int) -> None:
+        """End deliveries, and make the call again, as after an answer that was lost."""
+        self.actors.settle(self.actors.ensure_held(queue), ending, ago, count)
+        self.actors.calls[-1]()
+
     @rule(queue=queues, ago=st.integers(0, 2), others=booleans)
     def lose(self, queue: str, ago: int, others: bool) -> None:
         """Let one lease end while somebody looks often enough, and take back what it held."""
