@@ -17,6 +17,7 @@ from tests.model.strategies import (
     ago,
     booleans,
     endings,
+    given_back,
     messages,
     operators_actions,
     pick,
@@ -80,7 +81,7 @@ class Scenarios(SingleCalls):
         self.actors.claim([Want(queue, holder, 3, 3, first)])
         self.actors.settle(held, ending, ago, 3)
 
-    @rule(queue=queues, ago=ago, ending=endings, count=st.integers(1, 3))
+    @rule(queue=queues, ago=ago, ending=endings | given_back, count=st.integers(1, 3))
     def settle_twice(self, queue: str, ago: int, ending: Ended, count: int) -> None:
         """End deliveries, and make the call again, as after an answer that was lost."""
         self.actors.settle(self.actors.ensure_held(queue), ending, ago, count)

@@ -102,6 +102,7 @@ _ACTIONS = ["done", "done", "retry", "retry", "snooze", "dead", "dead", "cancel"
 _results = st.sampled_from([None, None, b"{}", b"[1,2]"])
 endings = st.builds(Ended, st.sampled_from([*_ACTIONS, "limited"]), delays, _results, booleans)
 operators_actions = st.sampled_from(["cancel", "cancel", "redrive", "delete", "watch"])
+given_back = st.just(Ended("release", 0, None))
 #: The kinds of keys that Redis itself ends.
 EXPIRING = [
     "watched",
