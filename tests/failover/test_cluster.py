@@ -94,7 +94,7 @@ async def test_a_killed_master_costs_only_what_replication_had_not_carried(
     kept = set(hit.acknowledged) & known_to(new)
     await wait_until(lambda: kept | unharmed <= finished(oracle), timeout=PATIENCE)
     lost = set(hit.acknowledged) - finished(oracle)
-    gap = first_start_after(oracle, killed, by_the_new_master)
+    gap = IN_FLIGHT + first_start_after(oracle, killed + IN_FLIGHT, by_the_new_master)
     wait_of_others = max(second.longest_gap(killed), third.longest_gap(killed))
     logger.info(
         "cluster, %d confirming: %d acknowledged, %d lost; first job after %.2f s, other shards "

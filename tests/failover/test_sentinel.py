@@ -52,7 +52,7 @@ async def test_a_killed_master_costs_only_what_replication_had_not_carried(
     only_on_the_old_one = known_on_disk(old) - known_to(new)
     old.start()
     lost = acknowledged - finished(oracle)
-    gap = first_start_after(oracle, killed, by_the_new_master)
+    gap = IN_FLIGHT + first_start_after(oracle, killed + IN_FLIGHT, by_the_new_master)
     logger.info(
         "SIGKILL: %d acknowledged, %d lost, first job after %.2f s, %d publishes repeated",
         *(len(acknowledged), len(lost), gap, publishing.repeated),
