@@ -286,6 +286,10 @@ class MessageSender(Protocol):
 
     async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]: ...
 
+
+class BackgroundSender(MessageSender, Protocol):
+    """Does so as well for who cannot wait for it, as after the commit of a transaction."""
+
     def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[bool]:
         """Begin in the sender's event loop, from any thread, what must not raise.
 

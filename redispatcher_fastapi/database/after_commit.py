@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from redispatcher_fastapi.broker.types import MessageSender, Submission
+    from redispatcher_fastapi.broker.types import BackgroundSender, Submission
     from redispatcher_fastapi.database.channel import Waiting
 
 logger = logging.getLogger("redispatcher.publisher")
@@ -37,7 +37,7 @@ class AfterCommit:
     returns before.
     """
 
-    def __init__(self, sender: MessageSender, failures: FailureReport) -> None:
+    def __init__(self, sender: BackgroundSender, failures: FailureReport) -> None:
         self._sender = sender
         self._failures = failures
 

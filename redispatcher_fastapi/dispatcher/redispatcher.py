@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from redispatcher_fastapi.broker.types import MessageSender
+    from redispatcher_fastapi.broker.types import BackgroundSender
     from redispatcher_fastapi.config import RedispatcherConfig
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.middleware import Middleware
@@ -248,7 +248,7 @@ class Redispatcher:
             hooks = GuardedHooks(self.hooks or LoggingHooks())
             await stack.enter_async_context(relaying(outbox, broker, hooks, polls=False))
 
-    def _publishers(self, sender: MessageSender, *, has_outbox: bool) -> Publishers:
+    def _publishers(self, sender: BackgroundSender, *, has_outbox: bool) -> Publishers:
         publishers = Publishers(
             sender,
             max_message_bytes=self.config.max_message_bytes,

@@ -5,7 +5,17 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    TypedDict,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
 
 from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.consumer import Consumes, ConsumesBatch, ConsumesSync, definition_of
@@ -13,6 +23,8 @@ from redispatcher_fastapi.consumer.options import checked_priority
 from redispatcher_fastapi.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.job import Priority
 
@@ -34,6 +46,14 @@ class Link:
     expires: timedelta | None = None
 
 
+class StepOptions(TypedDict, total=False):
+    """What ``then`` takes besides the consumer."""
+
+    delay: timedelta | None
+    priority: Priority | None
+    expires: timedelta | None
+
+
 class Chain(Generic[M, R]):
     """Consumers that run one after the other; made with :func:`chain`, and never changed.
 
@@ -49,28 +69,19 @@ class Chain(Generic[M, R]):
     def then(
         self,
         consumer: type[Consumes[R, N]],
-        *,
-        delay: timedelta | None = None,
-        priority: Priority | None = None,
-        expires: timedelta | None = None,
+        **options: Unpack[StepOptions],
     ) -> Chain[M, N]: ...
     @overload
     def then(
         self,
         consumer: type[ConsumesSync[R, N]],
-        *,
-        delay: timedelta | None = None,
-        priority: Priority | None = None,
-        expires: timedelta | None = None,
+        **options: Unpack[StepOptions],
     ) -> Chain[M, N]: ...
     @overload
     def then(
         self,
         consumer: type[ConsumesBatch[R, N]],
-        *,
-        delay: timedelta | None = None,
-        priority: Priority | None = None,
-        expires: timedelta | None = None,
+        **options: Unpack[StepOptions],
     ) -> Chain[M, N]: ...
     def then(
         self,

@@ -22,9 +22,8 @@ from redispatcher_fastapi.consumer import (
     prepare,
     result_reader,
 )
-from redispatcher_fastapi.database import AfterCommit, Channel
+from redispatcher_fastapi.database import Channel
 from redispatcher_fastapi.errors import ConfigurationError
-from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.job import Disposition, Job, Priority
 from redispatcher_fastapi.keys import check_job_id
 from redispatcher_fastapi.middleware import (
@@ -74,7 +73,7 @@ class Publisher(FlowPublisher[C_co]):
         self._max_message_bytes = max_message_bytes
         self._sealing = sealing
         self._middleware = around_publishes(middleware)
-        self._after_commit = after_commit or AfterCommit(sender, GuardedHooks(LoggingHooks()))
+        self._after_commit = after_commit
         self._outbox = outbox
 
     if not TYPE_CHECKING:
@@ -243,6 +242,11 @@ class Publisher(FlowPublisher[C_co]):
         Raises:
             ConfigurationError: ``session`` is none of SQLAlchemy's, or that is not installed.
         """
+        if self._after_commit is None:
+            raise ConfigurationError(
+                f"{self}.after_commit() needs somebody to publish after the commit: take the "
+                "publisher from a dispatcher."
+            )
         return self._transactional(session, self._after_commit)
 
     def in_transaction(self, session: "AnySession") -> TransactionalPublisher[C_co]:

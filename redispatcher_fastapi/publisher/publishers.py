@@ -11,7 +11,7 @@ from redispatcher_fastapi.publisher.publisher import C, Publisher
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redispatcher_fastapi.broker.types import MessageSender
+    from redispatcher_fastapi.broker.types import BackgroundSender
     from redispatcher_fastapi.database import Channel
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.middleware import Middleware
@@ -23,7 +23,7 @@ class Publishers:
 
     def __init__(
         self,
-        sender: MessageSender,
+        sender: BackgroundSender,
         *,
         max_message_bytes: int,
         sealing: Sealing | None = None,

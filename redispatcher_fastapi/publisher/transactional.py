@@ -11,8 +11,7 @@ from redispatcher_fastapi.database.requirement import require_sqlalchemy
 from redispatcher_fastapi.errors import MiddlewareError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Sequence
 
     from typing_extensions import Unpack
 
@@ -57,9 +56,6 @@ class TransactionSender:
 
     async def send_many(self, queue: str, submissions: Sequence[Submission]) -> list[Answer]:
         return [await self.send(queue, submission) for submission in submissions]
-
-    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[bool]:
-        raise NotImplementedError  # nothing waits for a commit here
 
     def keep(self) -> None:
         """Let what was sent wait for the transaction."""

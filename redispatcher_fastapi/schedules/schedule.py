@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from redispatcher_fastapi.errors import InvalidScheduleError
 from redispatcher_fastapi.schedules.timing import Misfire, Overlap, make_timing
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """What a schedule takes besides its id and its message."""
+
+    cron: str | None
+    every: timedelta | None
+    tz: str | None
+    misfire: Misfire | None
+    overlap: Overlap
+    jitter: timedelta | None
 
 
 class Schedule:

@@ -21,18 +21,21 @@ from redispatcher_fastapi.errors import (
     UnknownScheduleError,
 )
 from redispatcher_fastapi.job import Job
-from redispatcher_fastapi.schedules import Misfire, Overlap, Schedule
+from redispatcher_fastapi.schedules import Schedule
 from redispatcher_fastapi.schedules.schedule import check_schedule_id
 from redispatcher_fastapi.scheduling.records import ScheduleRecord, make_record
 from redispatcher_fastapi.scheduling.timetable import Timetable
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
+
+    from typing_extensions import Unpack
 
     from redispatcher_fastapi.broker.broker import Broker
     from redispatcher_fastapi.broker.scheduling import ScheduleEntry
     from redispatcher_fastapi.config import RedispatcherConfig
     from redispatcher_fastapi.consumer import ConsumerDefinition
+    from redispatcher_fastapi.schedules.schedule import ScheduleOptions
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -68,13 +71,7 @@ class Schedules:
         id: str,
         consumer: type[Consumes[M, R]],
         message: M,
-        *,
-        cron: str | None = None,
-        every: timedelta | None = None,
-        tz: str | None = None,
-        misfire: Misfire | None = None,
-        overlap: Overlap = Overlap.ALLOW,
-        jitter: timedelta | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleRecord: ...
     @overload
     async def upsert(
@@ -82,13 +79,7 @@ class Schedules:
         id: str,
         consumer: type[ConsumesSync[M, R]],
         message: M,
-        *,
-        cron: str | None = None,
-        every: timedelta | None = None,
-        tz: str | None = None,
-        misfire: Misfire | None = None,
-        overlap: Overlap = Overlap.ALLOW,
-        jitter: timedelta | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleRecord: ...
     @overload
     async def upsert(
@@ -96,26 +87,14 @@ class Schedules:
         id: str,
         consumer: type[ConsumesBatch[M, R]],
         message: M,
-        *,
-        cron: str | None = None,
-        every: timedelta | None = None,
-        tz: str | None = None,
-        misfire: Misfire | None = None,
-        overlap: Overlap = Overlap.ALLOW,
-        jitter: timedelta | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleRecord: ...
     async def upsert(
         self,
         id: str,  # the name of the public attribute
         consumer: type[Any],
         message: Any,
-        *,
-        cron: str | None = None,
-        every: timedelta | None = None,
-        tz: str | None = None,
-        misfire: Misfire | None = None,
-        overlap: Overlap = Overlap.ALLOW,
-        jitter: timedelta | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleRecord:
         """Make a schedule, or replace the one of this id; repeating it changes nothing.
 
@@ -129,16 +108,7 @@ class Schedules:
             WrongMessageError: the message is not exactly the consumer's ``Message``.
         """
         definition = definition_of(consumer)
-        schedule = Schedule(
-            id,
-            message,
-            cron=cron,
-            every=every,
-            tz=tz,
-            misfire=misfire,
-            overlap=overlap,
-            jitter=jitter,
-        )
+        schedule = Schedule(id, message, **options)
         self._check_is_run(definition, id)
         timetable = self._timetable(definition)
         wanted = timetable.encode(

@@ -35,6 +35,8 @@ from redispatcher_fastapi import (
     TransactionalPublisher,
 )
 from redispatcher_fastapi.broker.types import CREATED, Answer, Submission
+from redispatcher_fastapi.database import AfterCommit
+from redispatcher_fastapi.hooks import LoggingHooks
 from redispatcher_fastapi.middleware import CallNext, Publication
 from tests.database.shop import Bill, Database, Order, Ship, running_shop
 from tests.waiting import wait_until
@@ -232,12 +234,17 @@ class SlowSender:
         return done
 
 
+def publisher_with(sender: SlowSender) -> Publisher[Ship]:
+    after_commit = AfterCommit(sender, LoggingHooks())
+    return Publisher(Ship, sender, max_message_bytes=1000, after_commit=after_commit)
+
+
 async def test_all_of_a_transaction_goes_out_in_one_call_for_each_queue(
     session: AsyncSession,
 ) -> None:
     sender = SlowSender()
     sender.may_send.set()
-    ships = Publisher(Ship, sender, max_message_bytes=1000).after_commit(session)
+    ships = publisher_with(sender).after_commit(session)
 
     jobs = [ships.publish(Ship.Message(number=number)) for number in range(5)]
     await session.commit()
@@ -247,11 +254,7 @@ async def test_all_of_a_transaction_goes_out_in_one_call_for_each_queue(
 
 async def test_a_publish_goes_on_when_the_commit_is_cancelled(session: AsyncSession) -> None:
     sender = SlowSender()
-    job = (
-        Publisher(Ship, sender, max_message_bytes=1000)
-        .after_commit(session)
-        .publish(Ship.Message(number=1))
-    )
+    job = publisher_with(sender).after_commit(session).publish(Ship.Message(number=1))
 
     committing = asyncio.get_running_loop().create_task(session.commit())
     await wait_until(lambda: bool(sender.tasks))
@@ -268,7 +271,7 @@ async def test_a_publish_that_the_end_of_the_application_cuts_off_is_reported(
     session: AsyncSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = SlowSender()
-    publisher = Publisher(Ship, sender, max_message_bytes=1000)
+    publisher = publisher_with(sender)
     publisher.after_commit(session).publish(Ship.Message(number=1))
     committing = asyncio.get_running_loop().create_task(session.commit())
     await wait_until(lambda: bool(sender.tasks))

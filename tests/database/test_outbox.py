@@ -74,7 +74,6 @@ class _NoSender:
     store: Any = None
     send: Any = None
     send_many: Any = None
-    begin: Any = None
 
 
 async def run_pool(database: Database, redis_dsn: str, **options: Any) -> None:
