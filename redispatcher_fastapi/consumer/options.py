@@ -85,13 +85,17 @@ def check_start(definition: ConsumerDefinition, delay: Any, at: Any) -> None:
             raise InvalidOptionError(
                 f"{where} needs an aware datetime as `at`, not {type(at).__name__}."
             )
-        if at.utcoffset() is None:
-            raise InvalidOptionError(
-                f"{where} has a naive datetime as `at`, which could mean any time zone: "
-                "use datetime.now(UTC) + ... or .replace(tzinfo=...)."
-            )
+        _refuse_naive(at, "at", where)
         if at - datetime.now(UTC) > LONGEST_DELAY:
             raise InvalidOptionError(f"{where} is to start more than 100 years ahead: {at}.")
+
+
+def _refuse_naive(time: datetime, name: str, where: str) -> None:
+    if time.utcoffset() is None:
+        raise InvalidOptionError(
+            f"{where} has a naive datetime as `{name}`, which could mean any time zone: "
+            "use datetime.now(UTC) + ... or .replace(tzinfo=...)."
+        )
 
 
 def checked_priority(priority: Any, where: str) -> Priority:
@@ -134,11 +138,7 @@ def checked_expiry(
             f"{where} needs a timedelta or an aware datetime as `expires`, not "
             f"{type(value).__name__}."
         )
-    if value.utcoffset() is None:
-        raise InvalidOptionError(
-            f"{where} has a naive datetime as `expires`, which could mean any time zone: "
-            "use datetime.now(UTC) + ... or .replace(tzinfo=...)."
-        )
+    _refuse_naive(value, "expires", where)
     if value - datetime.now(UTC) > LONGEST_DELAY:
         raise InvalidOptionError(f"{where} is to expire more than 100 years ahead: {value}.")
     if at is not None and at.utcoffset() is not None and at >= value:

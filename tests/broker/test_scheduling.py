@@ -101,6 +101,16 @@ class Pools:
                     break
         return made
 
+    async def roll_out(
+        self, before: Sequence[Schedule], after: Sequence[Schedule]
+    ) -> tuple[Scheduler, Scheduler]:
+        """Start a pool of an old version of the code, and a second later one of the new."""
+        old, new = self.start(before), self.start(after)
+        for pool in (old, new):
+            self.engine.clock.move(seconds=1)
+            await self.look(pool)
+        return old, new
+
     async def ids(self) -> list[str]:
         return [schedule.id for schedule in await self.schedules.list(Letter)]
 
@@ -435,10 +445,7 @@ class TestTwoVersions:
     async def test_an_old_pool_that_starts_again_changes_nothing(
         self, engine: Engine, pools: Pools
     ) -> None:
-        old, new = pools.start([hourly("old")]), pools.start([hourly("new")])
-        for pool in (old, new):
-            engine.clock.move(seconds=1)
-            await pools.look(pool)
+        await pools.roll_out([hourly("old")], [hourly("new")])
         engine.clock.move(seconds=5)
 
         await pools.look(pools.start([hourly("old")]))
@@ -448,10 +455,7 @@ class TestTwoVersions:
     async def test_old_pools_make_the_jobs_of_the_new_version(
         self, engine: Engine, pools: Pools
     ) -> None:
-        old, new = pools.start([hourly("old")]), pools.start([hourly("new")])
-        for pool in (old, new):
-            engine.clock.move(seconds=1)
-            await pools.look(pool)
+        old, new = await pools.roll_out([hourly("old")], [hourly("new")])
         engine.clock.move(minutes=59, seconds=50)
         await pools.look(new)
         engine.clock.move(seconds=10)
@@ -461,10 +465,7 @@ class TestTwoVersions:
     async def test_once_the_new_pools_are_gone_the_old_version_is_in_force_again(
         self, engine: Engine, pools: Pools
     ) -> None:
-        old, new = pools.start([hourly("old")]), pools.start([hourly("new")])
-        for pool in (old, new):
-            engine.clock.move(seconds=1)
-            await pools.look(pool)
+        old, _new = await pools.roll_out([hourly("old")], [hourly("new")])
         for _ in range(6):
             engine.clock.move(seconds=5)
             await pools.look(old)
@@ -478,10 +479,7 @@ class TestTwoVersions:
     async def test_a_pool_that_was_frozen_is_not_taken_for_a_new_one(
         self, engine: Engine, pools: Pools
     ) -> None:
-        old, new = pools.start([hourly("old")]), pools.start([hourly("new")])
-        for pool in (old, new):
-            engine.clock.move(seconds=1)
-            await pools.look(pool)
+        old, new = await pools.roll_out([hourly("old")], [hourly("new")])
         engine.clock.move(seconds=1)
         await pools.look(old)
         for _ in range(10):
@@ -495,10 +493,7 @@ class TestTwoVersions:
     async def test_an_outage_of_redis_is_not_taken_for_the_end_of_the_new_pools(
         self, engine: Engine, pools: Pools
     ) -> None:
-        old, new = pools.start([hourly("old")]), pools.start([hourly("new")])
-        for pool in (old, new):
-            engine.clock.move(seconds=1)
-            await pools.look(pool)
+        old, new = await pools.roll_out([hourly("old")], [hourly("new")])
         engine.clock.move(hours=1)
 
         made = await pools.look(old, new)
@@ -509,10 +504,7 @@ class TestTwoVersions:
     async def test_after_redis_was_emptied_the_new_version_is_in_force_again(
         self, engine: Engine, pools: Pools
     ) -> None:
-        old, new = pools.start([hourly("old")]), pools.start([hourly("new")])
-        for pool in (old, new):
-            engine.clock.move(seconds=1)
-            await pools.look(pool)
+        old, new = await pools.roll_out([hourly("old")], [hourly("new")])
         await engine.redis.flushall()
 
         await pools.look(new, old, new)

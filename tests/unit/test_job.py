@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from redispatcher_fastapi.errors import ConfigurationError
-from redispatcher_fastapi.job import Job, JobRecord, JobState
+from redispatcher_fastapi.job import Job
+from tests.fastapi.recording import NoStore
 
 
-class WaitingStore:
+class WaitingStore(NoStore):
     """Notes how long somebody would wait."""
 
     def __init__(self) -> None:
         self.waits: list[timedelta | None] = []
-
-    async def job_state(self, queue: str, job_id: str) -> JobState | None:
-        return None
-
-    async def job_record(self, queue: str, job_id: str) -> JobRecord | None:
-        return None
-
-    async def cancel_job(self, queue: str, job_id: str) -> bool:
-        return False
-
-    async def forestall_job(self, queue: str, job_id: str) -> bool:
-        raise NotImplementedError
-
-    async def wait_for_step(self, queue: str, job_id: str, *, may_come: bool) -> bool:
-        raise NotImplementedError
-
-    async def job_states(self, queue: str, job_ids: Sequence[str]) -> list[JobState | None]:
-        raise NotImplementedError
-
-    async def is_remembered(self, queue: str, job_id: str) -> bool:
-        raise NotImplementedError
 
     async def wait_for_result(
         self, queue: str, job_id: str, timeout: timedelta | None, *, may_come: bool = False
