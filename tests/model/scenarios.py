@@ -41,6 +41,13 @@ class Scenarios(SingleCalls):
         self.actors.do(partial(self.pair.publish, queue, [message._replace(due="")], None))
         self.work(queue, 2, ending)
 
+    @rule(queue=queues, ending=endings)
+    def watch_and_work(self, queue: str, ending: Ended) -> None:
+        """End a job that somebody waits for."""
+        self.actors.do(partial(self.pair.publish, queue, [Message("awaited", b"{}")], None))
+        self.actors.do(partial(self.pair.watch, queue, "awaited"))
+        self.work(queue, 3, ending)
+
     @rule(queue=queues, needs_all=booleans)
     def publish_more_than_fit(self, queue: str, needs_all: bool) -> None:
         self.actors.publish_ids(queue, IDS, needed=len(IDS) if needs_all else None)
@@ -86,6 +93,40 @@ class Scenarios(SingleCalls):
         """End deliveries, and make the call again, as after an answer that was lost."""
         self.actors.settle(self.actors.ensure_held(queue), ending, ago, count)
         self.actors.calls[-1]()
+
+    @rule(queue=queues, ago=ago)
+    def depart_with_jobs(self, queue: str, ago: int) -> None:
+        """Let a process take its leave although it has something in hand."""
+        if held := self.actors.ensure_held(queue):
+            self.actors.do(partial(self.pair.depart, (queue,), pick(held, ago).holder))
+
+    @rule(queue=queues, action=operators_actions | st.just("delete"))
+    def use_forgotten_id(self, queue: str, action: str) -> None:
+        """Publish an id again that nobody has to remember any more, and has not been tidied up."""
+        again = partial(self.pair.publish, queue, [Message("old", b"{}", "", True)], None)
+        self.actors.do(again)
+        self.work(queue, 3, Ended("done", 0, None))
+        self.pair.clock.now += self.pair.limits.finished_age + 1
+        self.actors.do(partial(self.pair.upkeep, [queue]))
+        self.pair.clock.now += self.pair.limits.id_memory + 1
+        self.actors.do(again)
+        self.actors.do(partial(getattr(self.pair, action), queue, "old"))
+
+    @rule(queue=queues, ago=ago)
+    def come_back(self, queue: str, ago: int) -> None:
+        """Let a process that was given up go on as if nothing had happened."""
+        if held := self.actors.ensure_held(queue):
+            holder = pick(held, ago).holder
+            self.lose(queue, [*self.pair.queues[queue].held][::-1].index(holder), others=False)
+            self.pair.renew([queue], holder)
+
+    @rule(queue=queues)
+    def redrive_while_all_wait(self, queue: str) -> None:
+        """Let a job die, and run again when no pool has anything to do."""
+        self.actors.do(partial(self.pair.publish, queue, [Message("mortal", b"{}")], None))
+        self.work(queue, 3, Ended("dead", 0, None))
+        self.pair.take_token(queue)
+        self.actors.do(partial(self.pair.redrive, queue, "mortal"))
 
     @rule(queue=queues, ago=st.integers(0, 2), others=booleans)
     def lose(self, queue: str, ago: int, others: bool) -> None:
@@ -149,6 +190,9 @@ class Scenarios(SingleCalls):
             self._claim_and_lose(queue, 6, suspects=6)
         if is_cancelled:
             self._cancel_next_solo(queue)
+        for _ in range(2):  # both of them busy
+            self.actors.join((queue,))
+            self._claim_alone(queue, is_empty=False)
         for _ in range(4):
             self.actors.join((queue,))
             self._claim_alone(queue)

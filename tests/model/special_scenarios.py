@@ -117,6 +117,31 @@ class SpecialScenarios(Scenarios):
         self.pair.clock.now += duration
         self.actors.claim([self.actors.want(queue, count, suspects=count - 1)])
 
+    @rule(queue=queues, partition=st.sampled_from(["", "K"]), is_started=booleans)
+    def outlive_an_expiry(self, queue: str, partition: str, is_started: bool) -> None:
+        """Let a job expire, or start in time and then run for longer."""
+        self._begin_without_limits(queue)
+        message = Message("brief", b"{}", expiry="d20000", partition=partition)
+        self.actors.do(partial(self.pair.publish, queue, [message], None))
+        for count in (2 * is_started, 2):
+            self.actors.claim([self.actors.want(queue, count, suspects=1)])
+            self.pair.clock.now += 20_001
+            self.pair.renew([queue], self.actors.newest)
+            self.actors.do(partial(self.pair.upkeep, [queue]))
+
+    @rule(queue=queues, duration=st.sampled_from([19_999, 20_000]))
+    def outlive_a_pause(self, queue: str, duration: int) -> None:
+        self._begin_without_limits(queue)
+        self.actors.publish_new(queue, 1)
+        self.actors.do(partial(self.pair.pause, queue, "d20000", "for a while"))
+        self.pair.clock.now += duration
+        self.actors.claim([self.actors.want(queue, 1, suspects=1)])
+
+    def _begin_without_limits(self, queue: str) -> None:
+        self.actors.limits[queue] = ""
+        self.actors.do(partial(self.pair.set_limits, queue, "-"))
+        self.actors.join((queue,))
+
     @rule(
         queue=queues,
         limits=rules,
