@@ -21,13 +21,13 @@ from redispatcher_fastapi.errors import (
     UnknownScheduleError,
 )
 from redispatcher_fastapi.job import Job
-from redispatcher_fastapi.schedules import Schedule
+from redispatcher_fastapi.schedules import Misfire, Overlap, Schedule
 from redispatcher_fastapi.schedules.schedule import check_schedule_id
 from redispatcher_fastapi.scheduling.records import ScheduleRecord, make_record
 from redispatcher_fastapi.scheduling.timetable import Timetable
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from typing_extensions import Unpack
 
@@ -94,7 +94,13 @@ class Schedules:
         id: str,  # the name of the public attribute
         consumer: type[Any],
         message: Any,
-        **options: Unpack[ScheduleOptions],
+        *,
+        cron: str | None = None,
+        every: timedelta | None = None,
+        tz: str | None = None,
+        misfire: Misfire | None = None,
+        overlap: Overlap = Overlap.ALLOW,
+        jitter: timedelta | None = None,
     ) -> ScheduleRecord:
         """Make a schedule, or replace the one of this id; repeating it changes nothing.
 
@@ -108,7 +114,16 @@ class Schedules:
             WrongMessageError: the message is not exactly the consumer's ``Message``.
         """
         definition = definition_of(consumer)
-        schedule = Schedule(id, message, **options)
+        schedule = Schedule(
+            id,
+            message,
+            cron=cron,
+            every=every,
+            tz=tz,
+            misfire=misfire,
+            overlap=overlap,
+            jitter=jitter,
+        )
         self._check_is_run(definition, id)
         timetable = self._timetable(definition)
         wanted = timetable.encode(
