@@ -30,7 +30,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 ROOT = "__init__"  # re-exports, so it lies above everything and nothing may import it
 
 #: The files of functions that stand before the operations in Lua.
-LUA_LIBRARIES = frozenset({"prelude", "traits", "endings", "limits", "adding", "schedules"})
+LUA_LIBRARIES = frozenset(
+    {"prelude", "traits", "endings", "limits", "special", "adding", "schedules"}
+)
 
 LOWEST_WITH_FASTAPI = 4
 WEB_FRAMEWORKS = frozenset({"fastapi", "starlette"})

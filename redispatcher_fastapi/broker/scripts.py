@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FOLDER = files("redispatcher_fastapi.broker") / "lua"
 #: Files of functions, in their order: each calls only what stands before it.
-LIBRARIES = ("prelude", "traits", "endings", "limits", "adding", "schedules")
+LIBRARIES = ("prelude", "traits", "endings", "limits", "special", "adding", "schedules")
 _FUNCTION = re.compile(r"^(?:--.*\n)*(?=local function)", re.MULTILINE)
 #: What every script begins with, then the functions it may use: making one costs each call 0.1 us.
 _BEGINNING, *_FUNCTIONS = (

@@ -100,7 +100,7 @@ class WorkerBroker:
         replies = await self._run(CLAIM, [want.queue for want in wants], arguments)
         claimed = Claimed()
         for want, reply in zip(wants, replies, strict=True):
-            status, wait, solo, jobs, faults, time, cancelled, is_paused = reply
+            status, wait, solo, jobs, faults, time = reply[:6]
             if not status:
                 claimed.unleased.add(want.queue)
                 continue
@@ -109,10 +109,13 @@ class WorkerBroker:
                 claimed.wait = due if claimed.wait is None else min(claimed.wait, due)
             if solo:
                 claimed.has_solo.add(want.queue)
-            if is_paused:
-                claimed.paused.add(want.queue)
-            claimed.cancelled += ((want.queue, read_id(job_id)) for job_id in cancelled)
-            claimed.deliveries += _deliveries(want, jobs, faults, as_text(time))
+            if jobs:
+                claimed.deliveries += _deliveries(want, jobs, faults, as_text(time))
+            if len(reply) > 6:
+                cancelled, is_paused = reply[6:]
+                claimed.cancelled += ((want.queue, read_id(job_id)) for job_id in cancelled or ())
+                if is_paused:
+                    claimed.paused.add(want.queue)
         return claimed
 
     async def claim_solo(
@@ -267,7 +270,7 @@ class WorkerBroker:
 
 
 def _deliveries(
-    want: Want, jobs: Sequence[bytes | str], faults: Sequence[bytes | str], started: str
+    want: Want, jobs: Sequence[bytes | str], faults: Sequence[bytes | str] | None, started: str
 ) -> list[Delivery]:
     """Return what a claim brought: ids and records in turn; ``faults`` of each, or of none."""
     started_ms = int(started)

@@ -60,6 +60,12 @@ MUTANTS = (
         "if is_first then call('RPUSH', list, id) else call",
     ),
     Mutant(
+        "a plain job is given back to the wrong end",
+        "release",
+        "call('LPUSH', prefix .. lane(losses), id)",
+        "call('RPUSH', prefix .. lane(losses), id)",
+    ),
+    Mutant(
         "given back in the wrong order",
         "release",
         "for index = #owned, 1, -1 do",
@@ -68,8 +74,8 @@ MUTANTS = (
     Mutant(
         "giving back charges a loss",
         "release",
-        "    queue_again(prefix, id, losses)",
-        "    call('HSET', prefix .. 'faults', id, '0,1,0')\n    queue_again(prefix, id, losses)",
+        "    released = released + 1",
+        "    call('HSET', prefix .. 'faults', id, '0,1,0')\n    released = released + 1",
     ),
     Mutant("taken back to the wrong end", "upkeep", "call('RPUSH',", "call('LPUSH',"),
     Mutant("published at the wrong end", "publish", "'ready', unpack(ready))", "'solo', ready[1])"),

@@ -144,11 +144,11 @@ TRAITS = (
         "now) - 1) .. '.5'",
     ),
     Mutant("a rest has no mark of its own", "fail", " .. '.5', key)", ", key)"),
-    Mutant("a failure keeps its slot", "fail", "if has_extras then leave_slot(prefix, id) end"),
+    Mutant("a failure keeps its slot", "fail", "leave_slot(prefix, id)"),
     Mutant(
         "a cancelled job is given back",
         "release",
-        "local record = call('SISMEMBER', prefix .. 'cancelling', id) == 1 and",
+        "local record = is_cancelled and",
         "local record = false and",
     ),
     Mutant("given back with its slot", "release", "    free_slot(prefix, id)\n"),

@@ -178,13 +178,14 @@ def _read_published(reply: Any) -> Published:
 
 
 def _read_claim(reply: Any, first: int) -> Claim:
-    status, wait, solo, jobs, faults, started, cancelled, is_paused = reply
+    status, wait, solo, jobs, faults, started = reply[:6]
+    cancelled, is_paused = reply[6:] or (None, False)
     taken: list[Taken] = []
-    for place in range(len(jobs) // 2):
+    for place in range(len(jobs or ()) // 2):
         job_id, record = jobs[2 * place : 2 * place + 2]
         delivery = Delivery(first + place, int(started))
         taken.append(_read_taken(job_id, record, faults[place] if faults else b"", delivery))
-    ids = frozenset(job_id.decode() for job_id in cancelled)
+    ids = frozenset(job_id.decode() for job_id in cancelled or ())
     return Claim(bool(status), int(wait), int(solo), taken, ids, bool(is_paused))
 
 

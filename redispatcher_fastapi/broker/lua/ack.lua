@@ -27,7 +27,7 @@ local deliveries = call('HMGET', held, unpack(ids))
 local answers, owned, times, given, results = {}, {}, {}, {}, {}
 for at = 9 + 3 * count, #ARGV, 3 do given[tonumber(ARGV[at])] = at end
 local has_more = call('EXISTS', prefix .. 'special', prefix .. 'faults') > 0
-local has_extras = has_more and has_traits(prefix)
+local has_extras = has_more and call('EXISTS', prefix .. 'special') == 1
 for index, id in ipairs(ids) do
   if owns(deliveries[index], ARGV[3 * index + 7]) then
     answers[index] = has_extras and call('HEXISTS', prefix .. 'flows', id) == 1 and 'n' or '1'
@@ -82,6 +82,8 @@ if call('EXISTS', prefix .. 'watched') == 1 then
 end
 call('HINCRBY', prefix .. 'stats', 'succeeded', #owned)
 if call('LLEN', prefix .. 'succeeded') > tonumber(ARGV[4]) then
+  -- Rare:
   trim(prefix, 'succeeded', 2 * #owned + 8, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
+  -- Until here.
 end
 return answer(prefix, holder, 'ack', request, text)

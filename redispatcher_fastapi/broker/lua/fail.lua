@@ -32,7 +32,7 @@ for index = 1, (#ARGV - 5) / 6 do
 end
 
 call('HDEL', held, '')
-local has_extras = has_traits(prefix)
+local has_extras = call('EXISTS', prefix .. 'special') == 1
 for index, outcome in ipairs(answers) do
   local base = 6 * index
   local id, action, delay, reason, failure = ARGV[base], ARGV[base + 2], tonumber(ARGV[base + 3]), ARGV[base + 4], ARGV[base + 5]
@@ -53,11 +53,16 @@ for index, outcome in ipairs(answers) do
       answers[index] = 'n'
     end
     if action == 'dead' then
+      -- Rare:
       bury(prefix, id, records[index], started, errors + 1, losses, reason, ARGV[4])
+      -- Until here.
       call('HINCRBY', prefix .. 'stats', 'died', 1)
     elseif action == 'cancel' then
+      -- Rare:
       end_cancelled(prefix, id, records[index], started, errors + 1, losses, ARGV[5])
+      -- Until here.
     elseif action == 'limited' then
+      -- Rare:
       set_special(prefix)
       local key = reason ~= 'queue' and call('HGET', prefix .. 'partitions', id)
       if key then
@@ -74,6 +79,7 @@ for index, outcome in ipairs(answers) do
       queue_again(prefix, id, losses)
       call('HINCRBY', prefix .. 'stats', 'limited', 1)
       wake(prefix)
+      -- Until here.
     else
       if action == 'snooze' then
         put_off(prefix, 'scheduled', id, now + delay)
@@ -83,10 +89,18 @@ for index, outcome in ipairs(answers) do
         put_off(prefix, 'retrying', id, now + delay)
         call('HINCRBY', prefix .. 'stats', 'retried', 1)
       end
-      if has_extras then leave_slot(prefix, id) end
+      if has_extras then
+        -- Rare:
+        leave_slot(prefix, id)
+        -- Until here.
+      end
     end
   end
 end
 local text = table.concat(answers)
-if has_extras and string.find(text, '[1cn]') then let_others_on(prefix) end
+if has_extras and string.find(text, '[1cn]') then
+  -- Rare:
+  let_others_on(prefix)
+  -- Until here.
+end
 return answer(prefix, holder, 'fail', request, text)

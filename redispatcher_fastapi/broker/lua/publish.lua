@@ -13,8 +13,8 @@
 --          noticed where its lock is wanted)
 
 local prefix, limit, needed = KEYS[1], whole(ARGV[2], 0), ARGV[3] ~= '' and whole(ARGV[3], 0) or nil
-local jobs, each = prefix .. 'jobs', whole(ARGV[4], 2)
-local count = (#ARGV - 4) / each
+local jobs, each = prefix .. 'jobs', tonumber(ARGV[4])
+local count = (#ARGV - 4) / (each or 0)
 expect((each == 2 or each == 4 or each == 10) and count > 0 and count % 1 == 0, 'jobs of 2, 4 or 10 values')
 local has_ghosts = call('EXISTS', prefix .. 'ghosts', prefix .. 'moved') > 0
 -- All jobs there are, finished ones too: only when they come near the limit, those that wait are counted.
@@ -38,7 +38,9 @@ end
 local known = call('HMGET', jobs, unpack(ids))
 
 if not is_roomy then
+  -- Rare:
   room = limit - count_queued(prefix) - call('ZCARD', prefix .. 'scheduled') - call('ZCARD', prefix .. 'retrying')
+  -- Until here.
 end
 if needed then
   for index = 1, count do
@@ -62,13 +64,21 @@ if each == 10 then
   return #others > 0 and {text, unpack(others)} or text
 end
 
+local times = {}
+if each == 4 then
+  -- Rare:
+  for index = 1, count do
+    local due = ARGV[4 * index + 3]
+    if due ~= '' then times[index] = time_of(due) end
+  end
+  -- Until here.
+end
 local answers, taken, fields, ready, later, earliest, outdated = {}, {}, {}, {}, {}, nil, {}
 -- Counted, as `#` searches for the end of a table.
 local new, now_ready = 0, 0
 at = 5
 for index, id in ipairs(ids) do
-  local due, chosen = '', false
-  if each == 4 then due, chosen = ARGV[at + 2], ARGV[at + 3] == '1' end
+  local chosen = each == 4 and ARGV[at + 3] == '1'
   local is_known = known[index] or taken[id]
   if chosen and not is_known then
     is_known = tonumber(call('ZSCORE', prefix .. 'remembered', id) or 0) > now
@@ -86,10 +96,7 @@ for index, id in ipairs(ids) do
       outdated[#outdated + 1] = prefix .. 'result:' .. id
       outdated[#outdated + 1] = prefix .. 'history:' .. id
     end
-    local time = now
-    if due ~= '' then
-      time = time_of(due)
-    end
+    local time = times[index] or now
     if time <= now then
       now_ready = now_ready + 1
       ready[now_ready] = id

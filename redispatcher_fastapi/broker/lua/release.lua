@@ -16,14 +16,15 @@ local before = call('HMGET', calls, 'release', 'release:answer')
 if before[1] == request then return before[2] end
 
 expect(holder ~= '' and whole(ARGV[4], 0) and #ARGV > 4 and #ARGV % 2 == 0, 'two values per job')
-local owned, starts, answers, refused = {}, {}, {}, 0
+local has_extras = call('EXISTS', prefix .. 'special') == 1
+local owned, deliveries, answers, refused = {}, {}, {}, 0
 for index = 1, (#ARGV - 4) / 2 do
   local id = ARGV[2 * index + 3]
   local delivery = call('HGET', held, id)
   if owns(delivery, ARGV[2 * index + 4]) then
     owned[#owned + 1] = id
-    starts[#owned] = started_of(delivery)
-    answers[index] = call('SISMEMBER', prefix .. 'cancelling', id) == 1 and 'c' or '1'
+    deliveries[#owned] = delivery
+    answers[index] = has_extras and call('SISMEMBER', prefix .. 'cancelling', id) == 1 and 'c' or '1'
   else
     answers[index] = refusal(prefix, id)
     refused = refused + 1
@@ -37,12 +38,21 @@ local released = 0
 for index = #owned, 1, -1 do
   local id = owned[index]
   local errors, losses = read_faults(call('HGET', prefix .. 'faults', id))
-  local record = call('SISMEMBER', prefix .. 'cancelling', id) == 1 and call('HGET', prefix .. 'jobs', id)
+  local is_cancelled = has_extras and call('SISMEMBER', prefix .. 'cancelling', id) == 1
+  local record = is_cancelled and call('HGET', prefix .. 'jobs', id)
   if record then
-    end_cancelled(prefix, id, record, starts[index], errors + 1, losses, ARGV[4])
+    -- Rare:
+    end_cancelled(prefix, id, record, started_of(deliveries[index]), errors + 1, losses, ARGV[4])
+    -- Until here.
   else
-    free_slot(prefix, id)
-    queue_again(prefix, id, losses)
+    if has_extras then
+      -- Rare:
+      free_slot(prefix, id)
+      queue_again(prefix, id, losses)
+      -- Until here.
+    else
+      call('LPUSH', prefix .. lane(losses), id)
+    end
     released = released + 1
   end
 end
