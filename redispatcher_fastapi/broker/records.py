@@ -14,6 +14,7 @@ from redispatcher_fastapi.sealing import without_signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 _PUBLISHED_DIGITS = 13
 _ENVELOPE = b'{"v":1,"body":'
@@ -41,6 +42,7 @@ class _Finished:
     losses: int
     reason: str | None
     live: bytes | None
+    is_cancelled: bool
 
 
 def split_live_record(record: bytes) -> tuple[int | None, bool, bytes]:
@@ -92,7 +94,7 @@ def parse_record(queue: str, job_id: str, reply: Sequence[Any]) -> JobRecord:
             headers=headers,
             published_at=from_milliseconds(finished.published_ms),
             due_at=None,
-            started_at=from_milliseconds(finished.started_ms),
+            started_at=_last_start(finished, history),
             finished_at=from_milliseconds(finished.finished_ms),
             history=history,
             priority=priority,
@@ -160,7 +162,20 @@ def _parse_finished(record: bytes) -> _Finished | None:
         losses=int(losses or 0),
         reason=_read_reason(letter, reason),
         live=live,
+        is_cancelled=letter in b"Cc",
     )
+
+
+def _last_start(finished: _Finished, history: Sequence[Attempt]) -> datetime | None:
+    """Return when a finished job was started last; ``None`` if it never was.
+
+    The record of one that was cancelled while it waited has the time of that.
+    """
+    if finished.attempts == finished.losses == 0:
+        return None
+    if finished.is_cancelled and finished.started_ms == finished.finished_ms and history:
+        return history[-1].started_at
+    return from_milliseconds(finished.started_ms)
 
 
 def _read_reason(letter: bytes, reason: bytes | None) -> str | None:

@@ -17,7 +17,7 @@ from redispatcher_fastapi.broker.types import (
     Snoozed,
 )
 from redispatcher_fastapi.job import JobState
-from tests.broker.engine import QUEUE, Engine, Process
+from tests.broker.engine import QUEUE, START, Engine, Process
 
 SECOND = timedelta(seconds=1)
 ERROR = AttemptError("ValueError: no", "frames")
@@ -150,10 +150,20 @@ async def test_a_job_that_ends_before_it_hears_of_it_stays_what_it_is(engine: En
 async def test_a_retrying_job_is_cancelled_at_once(engine: Engine) -> None:
     process, delivery = await start(engine)
     await process.retry(delivery, after=3600)
+    engine.clock.move(seconds=5)
 
     assert await cancel(engine)
 
-    await assert_cancelled(engine, attempts=1, error="ValueError: no")
+    await assert_cancelled(engine, attempts=1, error="ValueError: no", started_at=START)
+
+
+async def test_a_job_that_waits_is_cancelled_without_having_started(engine: Engine) -> None:
+    await engine.publish("a")
+    engine.clock.move(seconds=5)
+
+    assert await cancel(engine)
+
+    await assert_cancelled(engine, attempts=0, started_at=None)
 
 
 async def test_a_process_that_was_given_up_cannot_end_it(engine: Engine) -> None:

@@ -17,7 +17,8 @@ SECOND = timedelta(seconds=1)
 
 async def expired(engine: Engine, job_id: str) -> bool:
     record = await engine.record(job_id)
-    return (record.state, record.reason) == (JobState.CANCELLED, "expired")
+    ending = (record.state, record.reason, record.started_at)
+    return ending == (JobState.CANCELLED, "expired", None)
 
 
 @pytest.mark.parametrize("expiry", [10 * SECOND, START + 10 * SECOND])

@@ -12,7 +12,7 @@ from redispatcher_fastapi.job import JobRecord, JobState, Priority
 from redispatcher_fastapi.keys import queue_prefix
 from tests.model import operations
 from tests.model.controls import Controls
-from tests.model.jobs import Faults, Job
+from tests.model.jobs import Ending, Faults, Job
 from tests.model.queue import Queue
 
 #: Whoever cancels a job that runs tells its process, each time.
@@ -212,7 +212,8 @@ def _expect_shown(queue: Queue, job_id: str) -> tuple[object, ...] | None:
     if job.ending is not None:
         end = job.ending
         started = end.at - end.run
-        times: tuple[int | None, ...] = (started - end.wait, None, started, end.at)
+        shown = _last_start(job, end, history)
+        times: tuple[int | None, ...] = (started - end.wait, None, shown, end.at)
         sums: tuple[int, int, str | None] = (end.attempts, end.losses, end.reason)
     else:
         times, sums = _expect_live(queue, job)
@@ -228,6 +229,14 @@ def _expect_shown(queue: Queue, job_id: str) -> tuple[object, ...] | None:
         job.partition,
         None if job.expires is None else from_milliseconds(job.expires),
     )
+
+
+def _last_start(job: Job, end: Ending, history: list[str]) -> int | None:
+    if not end.attempts and not end.losses:
+        return None
+    if job.state is JobState.CANCELLED and not end.run and history:
+        return int(history[-1].partition(",")[0])
+    return end.at - end.run
 
 
 def _expect_live(
