@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -17,12 +17,24 @@ if TYPE_CHECKING:
     AnySession = Session | AsyncSession | scoped_session[Any] | async_scoped_session[Any]
 
 
+@dataclass(slots=True)
+class Fate:
+    """What became of the transaction that a message waits for."""
+
+    is_open: bool = True
+    is_committed: bool = False
+
+    def end(self, *, is_committed: bool) -> None:
+        self.is_open, self.is_committed = False, is_committed
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """One message that waits for a commit."""
 
     queue: str
     submission: Submission
+    fate: Fate = field(default_factory=Fate, compare=False)
 
 
 class Channel(Protocol):

@@ -120,6 +120,9 @@ class Transactions:
         is_committed = transaction in self._committed
         self._committed.discard(transaction)
         self._releasing = None
+        if transaction.parent is None or not is_committed:
+            for entry in own:
+                entry.message.fate.end(is_committed=is_committed)
         if transaction.parent is None:
             self._unit, self._is_committing = "", False
             if is_committed:

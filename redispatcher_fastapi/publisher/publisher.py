@@ -247,7 +247,7 @@ class Publisher(FlowPublisher[C_co]):
                 f"{self}.after_commit() needs somebody to publish after the commit: take the "
                 "publisher from a dispatcher."
             )
-        return self._transactional(session, self._after_commit)
+        return self._transactional(session, self._after_commit, is_relayed=False)
 
     def in_transaction(self, session: "AnySession") -> TransactionalPublisher[C_co]:
         """Return a publisher whose messages are part of the session's transaction.
@@ -264,12 +264,12 @@ class Publisher(FlowPublisher[C_co]):
                 f"{self}.in_transaction() needs a table to write to: "
                 "RedispatcherConfig(outbox=Outbox(engine))."
             )
-        return self._transactional(session, self._outbox)
+        return self._transactional(session, self._outbox, is_relayed=True)
 
     def _transactional(
-        self, session: "AnySession", channel: Channel
+        self, session: "AnySession", channel: Channel, *, is_relayed: bool
     ) -> TransactionalPublisher[C_co]:
-        sender = TransactionSender(self._sender.store, session, channel)
+        sender = TransactionSender(self._sender.store, session, channel, is_relayed=is_relayed)
         return TransactionalPublisher(
             Publisher(
                 self.consumer,

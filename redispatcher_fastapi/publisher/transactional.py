@@ -9,6 +9,7 @@ from redispatcher_fastapi.consumer import InvalidOptionError
 from redispatcher_fastapi.database import Waiting
 from redispatcher_fastapi.database.requirement import require_sqlalchemy
 from redispatcher_fastapi.errors import MiddlewareError
+from redispatcher_fastapi.publisher.coming import TransactionStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,15 +36,22 @@ _RAISES = f":{REFUSED}"
 class TransactionSender:
     """Takes the place of what sends, and lets messages wait for a transaction instead."""
 
-    def __init__(self, store: JobStore, session: AnySession, channel: Channel) -> None:
+    def __init__(
+        self, store: JobStore, session: AnySession, channel: Channel, *, is_relayed: bool
+    ) -> None:
+        """``is_relayed``: it takes others some time after the commit to publish the messages."""
         require_sqlalchemy("Publishing with a transaction")
         from redispatcher_fastapi.database.transactions import Transactions, session_of
 
-        self.store = store
+        self._store = TransactionStore(store, is_relayed=is_relayed)
         self._session = session_of(session)
         self._transactions = Transactions.of(self._session)
         self._channel = channel
         self._taken: list[Waiting] = []
+
+    @property
+    def store(self) -> JobStore:
+        return self._store
 
     async def send(self, queue: str, submission: Submission) -> Answer:
         if submission.traits is not None and submission.traits.lock.endswith(_RAISES):
@@ -61,6 +69,7 @@ class TransactionSender:
         """Let what was sent wait for the transaction."""
         taken, self._taken = self._taken, []
         for message in taken:
+            self._store.follow(message)
             self._transactions.add(self._session, self._channel, message)
 
     def drop(self) -> None:

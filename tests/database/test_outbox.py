@@ -20,6 +20,8 @@ from redispatcher_fastapi import (
     ConsumerPool,
     InvalidOptionError,
     Job,
+    JobExpiredError,
+    JobState,
     OnConflict,
     Outbox,
     OutboxTableError,
@@ -310,6 +312,53 @@ async def test_messages_of_one_transaction_keep_their_order(
     await wait_until(lambda: database.rows() == [])
     page = await shop.inspector.jobs("ship", "queued", limit=150)
     assert [each.id for each in page.jobs] == [job.id for job in jobs]
+
+
+async def test_a_result_is_waited_for_from_the_commit_on(database: Database) -> None:
+    async with (
+        running_shop(database, run_pool=True) as shop,
+        AsyncSession(database.async_engine()) as session,
+    ):
+        job = shop.publisher(Ship).in_transaction(session).publish(Ship.Message(number=7))
+        with pytest.raises(JobExpiredError, match=f"Job {job.id} .*transaction is not committed"):
+            await job.result()
+        await session.commit()
+
+        assert await job.result(timeout=10) == 7
+
+
+@pytest.mark.parametrize("way", ["after_commit", "in_transaction"])
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_what_was_rolled_back_has_no_result(
+    sqlite_database: Database, way: str, is_nested: bool
+) -> None:
+    async with (
+        running_shop(sqlite_database) as shop,
+        AsyncSession(sqlite_database.async_engine()) as session,
+    ):
+        undo = (await session.begin_nested()).rollback if is_nested else session.rollback
+        job = getattr(shop.publisher(Ship), way)(session).publish(Ship.Message(number=7))
+        await undo()
+        await session.commit()
+
+        with pytest.raises(JobExpiredError, match="its transaction was rolled back"):
+            await job.result()
+
+
+async def test_a_message_that_was_not_unique_is_not_waited_for(
+    database: Database, shop: Redispatcher
+) -> None:
+    async with AsyncSession(database.async_engine()) as session:
+        ships = shop.publisher(Ship).in_transaction(session)
+        first, second = (
+            ships.publish(Ship.Message(number=7), unique=Unique(("number",))) for _ in range(2)
+        )
+        await session.commit()
+
+    await wait_until(lambda: database.rows() == [])
+    assert await first.state() is JobState.QUEUED
+    with pytest.raises(JobExpiredError, match="left no result"):
+        await second.result()
 
 
 async def test_without_an_outbox_in_the_configuration_it_is_refused(
