@@ -48,7 +48,7 @@ async def announce(
         extra={"event": "pool.redis", "dsn": str(config.dsn), "server": server},
     )
     if refusal is not None:
-        raise refusal
+        raise BrokerAccessError(f"{refusal} Asked at {config.dsn}.") from refusal
     if config.dsn.kind == "memory":
         logger.warning(
             "memory:// belongs to one process: what other processes publish does not arrive here."

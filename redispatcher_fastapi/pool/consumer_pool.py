@@ -248,10 +248,12 @@ class ConsumerPool:
                 self._contact.failed("connect", error, after=time.monotonic() - asked)
                 await asyncio.sleep(jittered_delay(attempt))
                 attempt += 1
-            except BrokerAccessError:
-                raise
+            except BrokerAccessError as error:
+                raise BrokerAccessError(f"{error} Asked at {self._config.dsn}.") from error
             except BrokerError as error:
-                raise ConfigurationError(f"Redis cannot be used as configured: {error}") from error
+                raise ConfigurationError(
+                    f"Redis at {self._config.dsn} cannot be used as configured: {error}"
+                ) from error
             else:
                 self._contact.answered("connect")
                 for warning in warnings:

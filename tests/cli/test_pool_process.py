@@ -287,8 +287,7 @@ def test_a_user_without_the_rights_of_a_pool_ends_it_with_78_before_it_tells_of_
 
     assert "The pool cannot run: This user of Redis may not use LPOP" in program.log
     assert "see 'Permissions in Redis' in the reference" in program.log
-    if processes == "1":  # or the one that tells nothing may be refused first, and end the other
-        assert program.events("pool.redis")
+    assert f"Asked at redis://half:***@127.0.0.1:{server.port}." in program.log
     assert not program.events("pool.slots")
     assert "Traceback" not in program.log
 
