@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from redispatcher_fastapi.errors import ConfigurationError, MiddlewareError
+from redispatcher_fastapi.spelling import check_overrides
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,10 @@ class Middleware:
     One object serves all calls of a dispatcher or a pool, many of them at once.
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_overrides(cls, Middleware)
+
     async def around_publish(
         self, publication: Publication, call_next: CallNext[list[Job[Any]]]
     ) -> None:
@@ -118,6 +123,10 @@ def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]
     Raises:
         ConfigurationError: something among it is no ``Middleware``, or could not be awaited.
     """
+    if isinstance(middleware, Middleware):
+        raise ConfigurationError(
+            f"The middleware is a list of them: middleware=[{type(middleware).__qualname__}(...)]."
+        )
     checked = tuple(middleware)
     for each in checked:
         if isinstance(each, type):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "errors clock keys backoff dsn limits stopping",
+        "errors clock keys backoff dsn limits spelling stopping",
         "message job queues schedules sealing",
         "broker database",
         "consumer config",

@@ -25,6 +25,7 @@ from redispatcher_fastapi.job import Priority
 from redispatcher_fastapi.keys import InvalidNameError, check_queue_name
 from redispatcher_fastapi.limits import read_limits
 from redispatcher_fastapi.schedules import check_schedules
+from redispatcher_fastapi.spelling import find_meant
 
 if TYPE_CHECKING:
     from redispatcher_fastapi.consumer.base import BaseConsumer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.schedules import Schedule
 
 
+_OWN_MODULES = "redispatcher_fastapi."
 _METHODS = {
     "process_message": "process_message(self, message: Message) -> ...",
     "process_batch": "process_batch(self, items: Sequence[BatchItem[Message]]) -> None",
@@ -41,6 +43,7 @@ _METHODS = {
 def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) -> None:
     """Refuse attributes that no consumer can have, also of a base without a ``QUEUE``."""
     name = consumer.__qualname__
+    _check_spelling(consumer)
     values: dict[str, Any] = {
         key: getattr(consumer, key)
         for key in ("RETRY", "TIMEOUT", "RESULT_TTL", "PRIORITY", "UNIQUE", "EXPIRES")
@@ -86,6 +89,23 @@ def check_attributes(consumer: type[BaseConsumer], *, root: type[BaseConsumer]) 
             "publish."
         )
     read_model(consumer, "Headers", root)
+
+
+def _check_spelling(consumer: type[BaseConsumer]) -> None:
+    known = [
+        key
+        for base in consumer.__mro__
+        if base.__module__.startswith(_OWN_MODULES)
+        for key in vars(base).get("__annotations__", ())
+        if key.isupper()
+    ]
+    for key in vars(consumer):
+        meant = find_meant(key, known) if key.isupper() else None
+        if meant is not None:
+            raise ConsumerDefinitionError(
+                f"{consumer.__qualname__}.{key} has no effect: most likely {meant} is meant. "
+                "If it is something of your own, let its name begin with an underscore."
+            )
 
 
 def read_schedules(

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.describing import log_exception
+from redispatcher_fastapi.spelling import check_overrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,10 @@ class PoolHooks:
     ``loop_freed`` are called in a thread of their own, the first one while the loop stands still.
     What they raise is logged.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_overrides(cls, PoolHooks)
 
     def job_started(self, delivery: Delivery, name: str) -> None:
         """A handler is about to run."""

@@ -392,3 +392,10 @@ def test_what_is_no_middleware_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
         make(wrong)
+
+
+def test_one_middleware_that_is_not_in_a_list_is_refused() -> None:
+    alone: Any = Stamping()
+
+    with pytest.raises(ConfigurationError, match=r"a list of them: middleware=\[Stamping\("):
+        check_middleware(alone)
