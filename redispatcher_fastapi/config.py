@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -84,7 +84,19 @@ def _check_consumer(value: type[BaseConsumer]) -> type[BaseConsumer]:
 
 def _to_consumer_config(value: Any) -> Any:
     bare = get_origin(value) or value  # a generic consumer may be named with its parameters
-    return {"consumer_class": bare} if isinstance(bare, type) else value
+    if isinstance(bare, type):
+        return {"consumer_class": bare}
+    if isinstance(value, (ConsumerConfig, Mapping)):
+        return cast("Any", value)
+    name = type(value).__qualname__
+    wrong = f"an instance of {name}" if isinstance(value, BaseConsumer) else name
+    raise ConfigurationError(f"list consumer classes or ConsumerConfig(...), not {wrong}.")
+
+
+def _refuse_one_consumer(value: Any) -> Any:
+    if isinstance(value, (type, ConsumerConfig)):
+        raise ConfigurationError("it is a list, also of one: consumers=[MyConsumer].")
+    return value
 
 
 def _native(function: FunctionT) -> FunctionT:
@@ -99,7 +111,10 @@ class _Configuration(BaseModel):
     if not TYPE_CHECKING:  # type checkers are to see the fields
 
         @_native
-        def __init__(self, **values: Any) -> None:
+        def __init__(self, *unnamed: Any, **values: Any) -> None:
+            if unnamed:
+                name, first = type(self).__name__, next(iter(type(self).model_fields))
+                raise ConfigurationError(f"{name} takes its options by name: {name}({first}=...).")
             try:
                 super().__init__(**values)
             except ValidationError as error:
@@ -192,7 +207,10 @@ class RedispatcherConfig(_Configuration):
         )
     )
     #: What a pool runs: classes, or :class:`ConsumerConfig` with a count.
-    consumers: tuple[Annotated[ConsumerConfig, BeforeValidator(_to_consumer_config)], ...] = ()
+    consumers: Annotated[
+        tuple[Annotated[ConsumerConfig, BeforeValidator(_to_consumer_config)], ...],
+        BeforeValidator(_refuse_one_consumer),
+    ] = ()
     #: How many jobs run at once in one process, of all consumers together; with ``None`` each
     #: consumer has its ``count`` to itself.
     concurrency: int | None = Field(default=None, ge=1, le=10_000, validate_default=True)

@@ -87,8 +87,8 @@ class Waiting:
     """Why a job does not run; ``str(waiting)`` is a sentence for people.
 
     ``until`` is when that ends by itself, where it is known. ``detail`` is the reason of a pause,
-    the job before it in its order, the state of one that is finished, or whether a limit is that of
-    the ``queue`` or of the ``partition``.
+    the job before it in its order, the state of one that is finished (``expired``: it was cancelled
+    for that), or whether a limit is that of the ``queue`` or of the ``partition``.
     """
 
     queue: str

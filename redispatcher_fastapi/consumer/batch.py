@@ -35,7 +35,9 @@ class Batch:
     def __post_init__(self) -> None:
         size: Any = self.size
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _MAX_SIZE:
-            raise ConfigurationError(f"Batch.size must be a whole number from 1 to {_MAX_SIZE}.")
+            raise ConfigurationError(
+                f"Batch.size must be a whole number from 1 to {_MAX_SIZE}, not {size!r:.80}."
+            )
         linger: Any = self.linger
         if not isinstance(linger, timedelta) or not timedelta() <= linger <= _MAX_LINGER:
             raise ConfigurationError(

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _SECOND = timedelta(seconds=1)
 _FIELDS = 5
+_RANGES = (
+    "minute (0-59), hour (0-23), day of the month (1-31), month (1-12), "
+    "day of the week (0-6, Sunday first)"
+)
 #: Ticks that were missed are counted up to here: a cron expression has to be asked for each.
 COUNTED = 1000
 _FIRST_WINDOW = timedelta(minutes=1)
@@ -129,11 +133,12 @@ def find_problem(cron: Cron) -> str | None:
     """Return what is wrong with a cron expression, ``None`` when it can be used."""
     expression = cron.expression
     if len(expression.split()) != _FIELDS:
-        return "it needs five fields: minute, hour, day of the month, month, day of the week"
+        return f"it needs five fields: {_RANGES}"
     try:
         CronSim(expression, from_milliseconds(0))
     except (CronSimError, ValueError, AssertionError) as error:
-        return str(error) or "it cannot be read"
+        reason = str(error).rstrip(".") or "it cannot be read"
+        return f"{reason}. Its fields are {_RANGES}"
     # Any time will do: four hundred years are all the same.
     if cron.after(datetime(2024, 1, 1, tzinfo=UTC)) is None:
         return "no day of the calendar fits it"

@@ -145,7 +145,9 @@ def _read_interval(owner: str, every: Any, tz: Any) -> Interval:
             "use cron."
         )
     if not isinstance(every, timedelta):
-        raise InvalidScheduleError(f"{owner} takes a timedelta as its every, not {every!r:.80}.")
+        raise InvalidScheduleError(
+            f"{owner} takes a timedelta as its every, as in timedelta(hours=2), not {every!r:.80}."
+        )
     if not _SHORTEST <= every <= LONGEST_DELAY or every % _MILLISECOND:
         raise InvalidScheduleError(
             f"{owner} takes an interval of a second or more, in whole milliseconds, not {every}."

@@ -108,6 +108,7 @@ class EndlessRunError(RedispatcherError, AssertionError):
         names = ", ".join(f"{name} ({count})" for name, count in most)
         super().__init__(
             f"{limit} runs, and still more is due. Most of them were {names}: does one publish to "
-            "itself, or snooze for no time? If so many are right, raise the limit."
+            "itself, snooze for no time, or have a schedule that is due as often? If so many are "
+            "right, raise the limit."
         )
         self.report = report

@@ -10,6 +10,7 @@ from redispatcher_fastapi.broker.scripts import PAUSE
 from redispatcher_fastapi.errors import JobCancelledError
 from redispatcher_fastapi.job import JobState
 from redispatcher_fastapi.keys import queue_prefix
+from redispatcher_fastapi.queues import WaitingReason
 from tests.broker.engine import QUEUE, START, Engine
 
 SECOND = timedelta(seconds=1)
@@ -80,6 +81,22 @@ async def test_a_job_expires_while_nothing_is_claimed(engine: Engine) -> None:
     assert [delivery.job_id for delivery in await process.claim(5)] == ["in-time"]
     assert await engine.key("ghosts") is None
     assert await engine.key("expiries") is None
+
+
+async def test_why_it_does_not_run_is_told(engine: Engine) -> None:
+    await engine.submit("a", expiry=SECOND)
+    await engine.publish("b")
+    engine.clock.move(seconds=1)
+    await engine.keep_up()
+    await engine.broker.cancel_job(QUEUE, "b")
+
+    reasons = [await engine.broker.why(QUEUE, job_id, "") for job_id in ("a", "b")]
+
+    assert [(each.reason, each.detail) for each in reasons if each] == [
+        (WaitingReason.FINISHED, "expired"),
+        (WaitingReason.FINISHED, "cancelled"),
+    ]
+    assert str(reasons[0]) == "Job a in queue 'letters' is finished (expired)."
 
 
 async def test_a_job_expires_behind_a_pause(engine: Engine) -> None:

@@ -186,6 +186,9 @@ class TestWhatCannotBeUsed:
             ({"redis_dsn": 5}, "redis_dsn"),
             ({"consumers": [int]}, "subclass of BaseConsumer"),
             ({"consumers": [Base]}, "Base has no QUEUE"),
+            ({"consumers": [Resize()]}, r"consumers.0: list .*, not an instance of Resize\."),
+            ({"consumers": ["Resize"]}, r"consumers.0: list consumer classes .*, not str\."),
+            ({"consumers": Resize}, r"consumers: it is a list, also of one: consumers=\["),
             ({"consumers": [Resize, ResizeLater]}, "Resize and ResizeLater both.*'resize'"),
             ({"consumers": [Resize, Resize]}, "listed twice"),
             ({"consumers": [{"consumer_class": Resize, "count": 0}]}, "consumers.0.count"),
@@ -199,6 +202,12 @@ class TestWhatCannotBeUsed:
     def test_a_count_is_from_1_to_1000(self, count: Any) -> None:
         with pytest.raises(ConfigurationError, match=r"ConsumerConfig cannot be used\. count"):
             ConsumerConfig(consumer_class=Resize, count=count)
+
+    def test_options_without_names(self) -> None:
+        make: Any = ConsumerConfig
+
+        with pytest.raises(ConfigurationError, match=r"by name: ConsumerConfig\(consumer_class="):
+            make(Resize)
 
     def test_all_problems_are_told_at_once(self) -> None:
         with pytest.raises(ConfigurationError, match=r"lease.*grace_period"):

@@ -4,9 +4,10 @@
 -- ARGV[2]  id
 -- ARGV[3]  limits of the caller's code or '', see `read_rules`; without them it can only be told that there are some
 --
--- Returns  {} when unknown, else {reason, until when or '', what it is about or ''}: 'finished' with its state,
---          'running', 'scheduled', 'retrying', 'paused' with the reason, 'no_pool', 'isolated', 'rate_limited' with
---          'queue' or 'partition', 'ordered' with the job before it, 'limited' with 'queue' or 'partition', 'behind'
+-- Returns  {} of an unknown job, or {reason, until when or '', what it is about or ''}:
+--          'finished' with its state or 'expired', 'running', 'scheduled', 'retrying', 'paused' with the reason, 'no_pool',
+--          'isolated', 'rate_limited' with 'queue' or 'partition', 'ordered' with the job before it, 'limited' with 'queue'
+--          or 'partition', 'behind'
 -- Moves    nothing
 
 local prefix, id = KEYS[1], ARGV[2]
@@ -15,7 +16,9 @@ local record = call('HGET', prefix .. 'jobs', id)
 if not record then return {} end
 if is_finished(record) then
   local states = {S = 'succeeded', C = 'cancelled', D = 'dead'}
-  return {'finished', '', states[string.upper(string.sub(record, 1, 1))]}
+  local state = states[string.upper(string.sub(record, 1, 1))]
+  if state == 'cancelled' and string.find(record, ',expired$') then state = 'expired' end
+  return {'finished', '', state}
 end
 if holder_of(prefix, id) then return {'running', '', ''} end
 for _, state in ipairs({'scheduled', 'retrying'}) do
