@@ -249,6 +249,7 @@ class Redispatcher:
             await stack.enter_async_context(relaying(outbox, broker, hooks, polls=False))
 
     def _publishers(self, sender: BackgroundSender, *, has_outbox: bool) -> Publishers:
+        own_queues = {each.definition.queue for each in self.config.consumers}
         publishers = Publishers(
             sender,
             max_message_bytes=self.config.max_message_bytes,
@@ -256,6 +257,7 @@ class Redispatcher:
             middleware=self.middleware,
             hooks=self.hooks,
             outbox=self.config.outbox,
+            own_queues=own_queues if self.run_pool else None,
         )
         if self.config.outbox is not None and not has_outbox:
             # A test sees at its commit what a relay would move.

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.database import AfterCommit
 from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
 from redispatcher_fastapi.publisher.publisher import C, Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from redispatcher_fastapi.broker.types import BackgroundSender
     from redispatcher_fastapi.database import Channel
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.middleware import Middleware
     from redispatcher_fastapi.sealing import Sealing
+
+logger = logging.getLogger("redispatcher.publisher")
 
 
 class Publishers:
@@ -30,8 +34,13 @@ class Publishers:
         middleware: Sequence[Middleware] = (),
         hooks: PoolHooks | None = None,
         outbox: Channel | None = None,
+        own_queues: Collection[str] | None = None,
     ) -> None:
-        """``hooks`` are told what could not be published after a commit."""
+        """``hooks`` are told what could not be published after a commit.
+
+        ``own_queues`` are those of the pool in this application, if it runs one: whoever publishes
+        to another is most likely to have forgotten to list its consumer.
+        """
         self._sender = sender
         self._max_message_bytes = max_message_bytes
         self._sealing = sealing
@@ -40,6 +49,7 @@ class Publishers:
         self.after_commit = AfterCommit(sender, GuardedHooks(hooks or LoggingHooks()))
         #: Where ``in_transaction`` writes to.
         self.outbox = outbox
+        self._own_queues = own_queues
         self._made: dict[type[Any], Publisher[Any]] = {}
 
     def publisher(self, consumer: type[C], /) -> Publisher[C]:
@@ -56,4 +66,15 @@ class Publishers:
                 outbox=self.outbox,
             )
             self._made[consumer] = made
+            self._warn_of_foreign(consumer)
         return made
+
+    def _warn_of_foreign(self, consumer: type[Any]) -> None:
+        definition = definition_of(consumer)
+        if self._own_queues is not None and definition.queue not in self._own_queues:
+            logger.warning(
+                "%s is published here, but it is not among the consumers that the pool of this "
+                "application runs: its jobs wait for another pool. Is it missing in "
+                "RedispatcherConfig(consumers=[...])?",
+                definition.name,
+            )

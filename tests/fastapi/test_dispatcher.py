@@ -135,6 +135,21 @@ async def test_a_dispatcher_publishes_outside_of_endpoints() -> None:
         assert (await dispatcher.inspector.counts("resize"))[JobState.QUEUED] == 1
 
 
+@pytest.mark.parametrize("run_pool", [True, False])
+async def test_who_publishes_to_a_consumer_that_its_own_pool_does_not_run_is_told_once(
+    caplog: pytest.LogCaptureFixture, run_pool: bool
+) -> None:
+    config = RedispatcherConfig(redis_dsn=MEMORY, consumers=[Forward])
+    async with Redispatcher(config, run_pool=run_pool).lifespan() as state:
+        dispatcher = state["redispatcher"]
+        for consumer in (Forward, Resize, Resize):
+            dispatcher.publisher(consumer)
+
+    expected = ["Resize is published here, but it is not among the consumers"] if run_pool else []
+    told = [each.getMessage() for each in caplog.records if "published" in each.getMessage()]
+    assert [text[: len(expected[0])] for text in told] == expected
+
+
 async def test_outside_of_the_lifespan_nothing_can_be_used() -> None:
     dispatcher = Redispatcher(RedispatcherConfig(redis_dsn=MEMORY))
 
