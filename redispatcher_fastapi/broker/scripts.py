@@ -25,6 +25,7 @@ _BEGINNING, *_FUNCTIONS = (
     part
     for number, name in enumerate(LIBRARIES)
     for part in _FUNCTION.split((_FOLDER / f"{name}.lua").read_text())[1 if number else 0 :]
+    if part  # a comment and what it belongs to are two places to split at
 )
 #: The parts of a script that are for rare cases: the others are not to pay for their functions.
 _RARE = re.compile(r"^( *-- Rare:.*\n)((?:.*\n)*?) *-- Until here\.\n", re.MULTILINE)
