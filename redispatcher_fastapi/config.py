@@ -345,6 +345,11 @@ class RedispatcherConfig(_Configuration):
         """The address of Redis, parsed; shows no password."""
         return parse_dsn(self.redis_dsn.get_secret_value())
 
+    @property
+    def queues(self) -> frozenset[str]:
+        """The queues of its consumers."""
+        return frozenset(each.definition.queue for each in self.consumers)
+
     def engine_settings(self) -> EngineSettings:
         """Return the part that the scripts are given."""
         return EngineSettings(

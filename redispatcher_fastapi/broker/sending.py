@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from redispatcher_fastapi.clock import Clock
     from redispatcher_fastapi.job import JobStore
 
+#: The advice of an error, for whoever does not publish again by itself.
+PUBLISH_AGAIN = "Publish again with the same id: that leaves exactly one job."
+
 
 class DirectSender:
     """Publishes through a redis-py client of the caller's, one round trip per call."""
@@ -229,7 +232,7 @@ class DirectSender:
         seconds = self._settings.publish_timeout.total_seconds()
         return PublishUncertainError(
             f"Redis did not confirm the publish to {queue!r} within {seconds:g} s ({reason}). "
-            "Publish again with the same id: that leaves exactly one job.",
+            f"{PUBLISH_AGAIN}",
             job_ids=tuple(submission.job_id for submission in submissions),
         )
 

@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 
 _OWN_MODULES = "redispatcher_fastapi."
+#: What other libraries call it, and nobody would miss before it is too late.
+_FOREIGN_OPTIONS = {
+    "MAX_RETRIES": "RETRY = RetryPolicy(max_attempts=...)",
+    "MAX_ATTEMPTS": "RETRY = RetryPolicy(max_attempts=...)",
+    "BACKOFF": "RETRY = RetryPolicy(...)",
+    "TIME_LIMIT": "TIMEOUT",
+    "RATE_LIMIT": "LIMITS = [RateLimit(...)]",
+    "CONCURRENCY": "LIMITS = [Concurrency(...)]",
+    "CRON": "SCHEDULES = [Schedule(...)]",
+}
 _METHODS = {
     "process_message": "process_message(self, message: Message) -> ...",
     "process_batch": "process_batch(self, items: Sequence[BatchItem[Message]]) -> None",
@@ -99,8 +109,10 @@ def _check_spelling(consumer: type[BaseConsumer]) -> None:
         for key in vars(base).get("__annotations__", ())
         if key.isupper()
     ]
-    for key in vars(consumer):
-        meant = find_meant(key, known) if key.isupper() else None
+    for key, value in vars(consumer).items():
+        meant = _FOREIGN_OPTIONS.get(key) or (find_meant(key, known) if key.isupper() else None)
+        if key.islower() and key.upper() in known and not hasattr(value, "__get__"):
+            meant = key.upper()  # methods and properties of that name are the consumer's own
         if meant is not None:
             raise ConsumerDefinitionError(
                 f"{consumer.__qualname__}.{key} has no effect: most likely {meant} is meant. "

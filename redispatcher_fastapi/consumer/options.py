@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
+
+from pydantic import BaseModel
 
 from redispatcher_fastapi.clock import LONGEST_DELAY
 from redispatcher_fastapi.errors import PublishError
@@ -11,10 +14,6 @@ from redispatcher_fastapi.job import Priority
 from redispatcher_fastapi.keys import check_job_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import BaseModel
-
     from redispatcher_fastapi.consumer.definition import ConsumerDefinition
     from redispatcher_fastapi.consumer.unique import Unique
 
@@ -61,6 +60,15 @@ def checked_id(definition: ConsumerDefinition, job_id: Any) -> str:
             "str(...)."
         )
     return check_job_id(job_id)
+
+
+def refuse_one_message(definition: ConsumerDefinition, messages: Any) -> None:
+    """Refuse what is given in the place of several messages, and could be gone through."""
+    given = type(messages).__qualname__
+    if isinstance(messages, (BaseModel, str, bytes, Mapping)):
+        raise InvalidOptionError(
+            f"Several messages for {definition.name} are a list of them, also of one, not {given}."
+        )
 
 
 def check_start(definition: ConsumerDefinition, delay: Any, at: Any) -> None:

@@ -11,10 +11,11 @@ from anyio import from_thread
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 
+from redispatcher_fastapi.broker.sending import PUBLISH_AGAIN
 from redispatcher_fastapi.database.connecting import in_connection
 from redispatcher_fastapi.database.queries import begin, fetch, locks_rows, settle
 from redispatcher_fastapi.database.rows import RowError, decode_row
-from redispatcher_fastapi.errors import PublishError
+from redispatcher_fastapi.errors import PublishError, PublishUncertainError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -83,13 +84,20 @@ class Mover:
         try:
             answers = await self._sender.send_some(queue, submissions)
         except PublishError as error:
-            moved.troubles[queue] = str(error)
+            moved.troubles[queue] = _explain(error)
             return
         for (row, _), answer in zip(messages, answers, strict=True):
             if isinstance(answer, PublishError):
-                moved.troubles[queue] = str(answer)
+                moved.troubles[queue] = _explain(answer)
             else:
                 moved.done.append(row)
+
+
+def _explain(error: PublishError) -> str:
+    """Return what hinders a publish, without advice: it is repeated under the same ids anyway."""
+    if isinstance(error, PublishUncertainError):
+        return str(error.args[0]).removesuffix(PUBLISH_AGAIN).rstrip()
+    return str(error)
 
 
 def _move(

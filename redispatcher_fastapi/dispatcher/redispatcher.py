@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -18,12 +19,13 @@ from fastapi import APIRouter
 from redispatcher_fastapi.broker.broker import Broker
 from redispatcher_fastapi.broker.connection import Connections
 from redispatcher_fastapi.broker.sending import DirectSender, Sender
+from redispatcher_fastapi.config import RedispatcherConfig
 from redispatcher_fastapi.consumer import definition_of
 from redispatcher_fastapi.database import check_outbox, relaying
 from redispatcher_fastapi.dispatcher.standalone import is_standalone
 from redispatcher_fastapi.dispatcher.supervision import supervised_pool, watched_server
 from redispatcher_fastapi.errors import ConfigurationError, NotRunningError
-from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
+from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks, check_hooks
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.inspector import Inspector
 from redispatcher_fastapi.middleware import check_middleware
@@ -37,9 +39,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from redispatcher_fastapi.broker.types import BackgroundSender
-    from redispatcher_fastapi.config import RedispatcherConfig
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.middleware import Middleware
+
+logger = logging.getLogger("redispatcher.dispatcher")
 
 #: What a pool may take beyond its grace period, to hand back what it could not finish.
 _STOP_MARGIN = timedelta(seconds=12)
@@ -82,11 +85,16 @@ class Redispatcher:
         first of the list outermost.
 
         Raises:
-            ConfigurationError: something in ``middleware`` is none.
+            ConfigurationError: ``config`` is none, or something in ``hooks`` or ``middleware``.
         """
+        if not isinstance(config, RedispatcherConfig):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user may give anything
+            raise ConfigurationError(
+                f"Redispatcher takes a RedispatcherConfig(consumers=[...]), not a "
+                f"{type(config).__qualname__}."
+            )
         self.config = config
         self.run_pool = run_pool
-        self.hooks = hooks
+        self.hooks = check_hooks(hooks)
         self.middleware = check_middleware(middleware)
         #: Carries the lifespan and no routes.
         self.router = APIRouter(lifespan=self.lifespan)
@@ -162,6 +170,7 @@ class Redispatcher:
         async with AsyncExitStack() as stack:
             broker = self._stand_in
             if broker is None:
+                self._warn_of_memory()
                 connections = await stack.enter_async_context(Connections(self.config.dsn))
                 broker = Broker(connections, self.config.engine_settings())
             sender = await stack.enter_async_context(Sender(broker))
@@ -227,6 +236,13 @@ class Redispatcher:
             if app is not None:
                 self._detach(app)
 
+    def _warn_of_memory(self) -> None:
+        if self.config.dsn.kind == "memory" and not self.run_pool:
+            logger.warning(
+                "memory:// belongs to this process, and no pool runs in it: nobody will take its "
+                "jobs. Set run_pool=True, or redis_dsn to a Redis that pools can reach, too."
+            )
+
     def _inspector(self, broker: Broker) -> Inspector:
         limits = {each.definition.queue: each.rules.text for each in self.config.consumers}
         return Inspector(broker, limits)
@@ -249,7 +265,6 @@ class Redispatcher:
             await stack.enter_async_context(relaying(outbox, broker, hooks, polls=False))
 
     def _publishers(self, sender: BackgroundSender, *, has_outbox: bool) -> Publishers:
-        own_queues = {each.definition.queue for each in self.config.consumers}
         publishers = Publishers(
             sender,
             max_message_bytes=self.config.max_message_bytes,
@@ -257,7 +272,7 @@ class Redispatcher:
             middleware=self.middleware,
             hooks=self.hooks,
             outbox=self.config.outbox,
-            own_queues=own_queues if self.run_pool else None,
+            own_queues=self.config.queues,
         )
         if self.config.outbox is not None and not has_outbox:
             # A test sees at its commit what a relay would move.

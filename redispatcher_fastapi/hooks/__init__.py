@@ -21,7 +21,7 @@ from redispatcher_fastapi.broker.types import (
 )
 from redispatcher_fastapi.hooks.events import LoopBlock, Outage
 from redispatcher_fastapi.hooks.logging_hooks import LoggingHooks
-from redispatcher_fastapi.hooks.pool_hooks import GuardedHooks, PoolHooks
+from redispatcher_fastapi.hooks.pool_hooks import GuardedHooks, PoolHooks, check_hooks
 
 __all__ = [
     "AttemptError",
@@ -41,4 +41,5 @@ __all__ = [
     "Snoozed",
     "Succeeded",
     "TakenBack",
+    "check_hooks",
 ]

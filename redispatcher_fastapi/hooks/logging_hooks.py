@@ -102,7 +102,8 @@ class LoggingHooks(JobLoggingHooks):
 
     def queue_paused(self, queue: str) -> None:
         self._log.info(
-            "Queue %s is paused: nothing of it starts until it is resumed.",
+            "Queue %s is paused: nothing of it starts now. Why, and until when, is in "
+            "inspector.queue(...).",
             queue,
             extra={"event": "pool.paused", "queue": queue},
         )
@@ -182,8 +183,8 @@ class LoggingHooks(JobLoggingHooks):
     def outbox_failed(self, reason: str, lasted: timedelta) -> None:
         seconds = lasted.total_seconds()
         self._log.warning(
-            "Messages wait in the outbox, for %.1f s now: %s",
-            seconds,
+            "Messages wait in the outbox%s: %s",
+            f", for {seconds:.1f} s now" if seconds else "",
             reason,
             extra={
                 "event": "outbox.cannot_relay",

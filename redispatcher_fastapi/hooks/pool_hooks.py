@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
 from redispatcher_fastapi.describing import log_exception
+from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.spelling import check_overrides
 
 if TYPE_CHECKING:
@@ -123,6 +125,31 @@ class PoolHooks:
 
     def outbox_resumed(self, lasted: timedelta) -> None:
         """The outbox is moved to Redis again."""
+
+
+def check_hooks(hooks: PoolHooks | None) -> PoolHooks | None:
+    """Return the hooks of a dispatcher or a pool.
+
+    Raises:
+        ConfigurationError: they are no ``PoolHooks``, or some of them would have to be awaited.
+    """
+    if hooks is None:
+        return None
+    if isinstance(hooks, type):
+        name = hooks.__qualname__
+        raise ConfigurationError(f"The hooks {name} are a class: give an instance, {name}(...).")
+    name = type(hooks).__qualname__
+    if not isinstance(hooks, PoolHooks):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user may give anything
+        raise ConfigurationError(
+            f"{name} is no PoolHooks: derive it from PoolHooks, or from LoggingHooks to keep the "
+            "log."
+        )
+    for event in (event for event in vars(PoolHooks) if not event.startswith("_")):
+        if inspect.iscoroutinefunction(inspect.unwrap(getattr(hooks, event))):
+            raise ConfigurationError(
+                f"{name}.{event} must be a plain `def`: nobody awaits it, and it must not block."
+            )
+    return hooks
 
 
 class GuardedHooks(PoolHooks):

@@ -25,7 +25,7 @@ from redispatcher_fastapi.errors import (
     ConfigurationError,
 )
 from redispatcher_fastapi.execution import Execution
-from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks
+from redispatcher_fastapi.hooks import GuardedHooks, LoggingHooks, check_hooks
 from redispatcher_fastapi.injection import Injector
 from redispatcher_fastapi.middleware import check_middleware
 from redispatcher_fastapi.pool.batching import BatchLane
@@ -70,12 +70,12 @@ class ConsumerPool:
 
         Raises:
             ConfigurationError: a queue in ``queues`` has no consumer, there are no consumers at
-                all, or something in ``middleware`` is none.
+                all, or something in ``hooks`` or ``middleware`` is none.
             RequestOnlyDependencyError: a consumer depends on something only a request has.
         """
         self._config = config
         self._broker = broker
-        self._hooks = hooks or LoggingHooks()
+        self._hooks = check_hooks(hooks) or LoggingHooks()
         self._injector = injector
         self._middleware = check_middleware(middleware)
         slots = {each.definition: _count(each, config.concurrency) for each in config.consumers}
@@ -288,6 +288,7 @@ class ConsumerPool:
             middleware=self._middleware,
             hooks=self._hooks,
             outbox=self._config.outbox,
+            own_queues=self._config.queues,
         )
         return Injector(None, {STATE_KEY: publishers})
 

@@ -15,7 +15,7 @@ from redispatcher_fastapi.consumer import (
     definition_of,
     result_reader,
 )
-from redispatcher_fastapi.consumer.options import checked_id
+from redispatcher_fastapi.consumer.options import checked_id, refuse_one_message
 from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.flows.chain import Chain, Link
 from redispatcher_fastapi.flows.continuation import Member
@@ -202,8 +202,10 @@ class FlowPublisher(MessagePublisher[C_co]):
             ConfigurationError: ``then`` cannot follow a group.
             PublishError: as :meth:`publish_many`.
         """
-        definition, join, all_messages = self._definition, definition_of(then), tuple(messages)
+        definition, join = self._definition, definition_of(then)
+        refuse_one_message(definition, messages)
         check_join(join, when)
+        all_messages = tuple(messages)
         count = len(all_messages)
         if not 1 <= count <= MOST_MEMBERS:
             raise InvalidOptionError(
@@ -249,6 +251,8 @@ class FlowPublisher(MessagePublisher[C_co]):
 
     def _job_to_come(self, link: Link, job_id: str) -> Job[Any]:
         definition = link.definition
+        if self._notice is not None:
+            self._notice(definition)
         return Job(
             self._sender.store,
             result_reader(definition, self._sealing),

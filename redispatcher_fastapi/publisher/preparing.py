@@ -31,11 +31,20 @@ Attach = Callable[[Sequence[Submission], Headers], None]
 class MessagePublisher(Generic[C_co]):
     """Publishes any number of messages of one consumer at once."""
 
-    __slots__ = ("_definition", "_max_message_bytes", "_middleware", "_sealing", "_sender")
+    __slots__ = (
+        "_definition",
+        "_max_message_bytes",
+        "_middleware",
+        "_notice",
+        "_sealing",
+        "_sender",
+    )
 
     _definition: ConsumerDefinition
     _max_message_bytes: int
     _middleware: tuple[Middleware, ...]
+    #: Is told of the other consumers that its flows need.
+    _notice: Callable[[ConsumerDefinition], None] | None
     _sealing: Sealing | None
     _sender: MessageSender
 

@@ -2,7 +2,7 @@
 # No `from __future__ import annotations` here: FastAPI reads the annotations of __init__ where
 # somebody depends on Publisher alone, and is to find out what is wrong with that.
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar, final, overload
 
@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from redispatcher_fastapi.broker.types import MessageSender
 from redispatcher_fastapi.consumer import (
+    ConsumerDefinition,
     Consumes,
     ConsumesBatch,
     ConsumesSync,
@@ -22,6 +23,7 @@ from redispatcher_fastapi.consumer import (
     prepare,
     result_reader,
 )
+from redispatcher_fastapi.consumer.options import refuse_one_message
 from redispatcher_fastapi.database import Channel
 from redispatcher_fastapi.errors import ConfigurationError
 from redispatcher_fastapi.job import Disposition, Job, Priority
@@ -66,6 +68,7 @@ class Publisher(FlowPublisher[C_co]):
         middleware: Sequence[Middleware] = (),
         after_commit: Channel | None = None,
         outbox: Channel | None = None,
+        notice: Callable[[ConsumerDefinition], None] | None = None,
     ) -> None:
         self._definition = definition_of(consumer)
         self.consumer = consumer
@@ -75,6 +78,7 @@ class Publisher(FlowPublisher[C_co]):
         self._middleware = around_publishes(middleware)
         self._after_commit = after_commit
         self._outbox = outbox
+        self._notice = notice
 
     if not TYPE_CHECKING:
 
@@ -208,6 +212,7 @@ class Publisher(FlowPublisher[C_co]):
             "expires": expires,
             "unique": unique,
         }
+        refuse_one_message(self._definition, messages)
         return await self._publish_all(tuple(messages), headers, options)
 
     @overload

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from redispatcher_fastapi.broker.types import BackgroundSender
+    from redispatcher_fastapi.consumer import ConsumerDefinition
     from redispatcher_fastapi.database import Channel
     from redispatcher_fastapi.hooks import PoolHooks
     from redispatcher_fastapi.middleware import Middleware
@@ -34,12 +35,12 @@ class Publishers:
         middleware: Sequence[Middleware] = (),
         hooks: PoolHooks | None = None,
         outbox: Channel | None = None,
-        own_queues: Collection[str] | None = None,
+        own_queues: Collection[str] = (),
     ) -> None:
         """``hooks`` are told what could not be published after a commit.
 
-        ``own_queues`` are those of the pool in this application, if it runs one: whoever publishes
-        to another is most likely to have forgotten to list its consumer.
+        ``own_queues`` are those that the configuration has consumers for, if it has any: whoever
+        publishes to another is most likely to have forgotten to list its consumer.
         """
         self._sender = sender
         self._max_message_bytes = max_message_bytes
@@ -49,7 +50,8 @@ class Publishers:
         self.after_commit = AfterCommit(sender, GuardedHooks(hooks or LoggingHooks()))
         #: Where ``in_transaction`` writes to.
         self.outbox = outbox
-        self._own_queues = own_queues
+        self._own_queues = frozenset(own_queues)
+        self._foreign: set[str] = set()
         self._made: dict[type[Any], Publisher[Any]] = {}
 
     def publisher(self, consumer: type[C], /) -> Publisher[C]:
@@ -64,17 +66,20 @@ class Publishers:
                 middleware=self._middleware,
                 after_commit=self.after_commit,
                 outbox=self.outbox,
+                notice=self._notice,
             )
             self._made[consumer] = made
-            self._warn_of_foreign(consumer)
+            self._notice(definition_of(consumer))
         return made
 
-    def _warn_of_foreign(self, consumer: type[Any]) -> None:
-        definition = definition_of(consumer)
-        if self._own_queues is not None and definition.queue not in self._own_queues:
-            logger.warning(
-                "%s is published here, but it is not among the consumers that the pool of this "
-                "application runs: its jobs wait for another pool. Is it missing in "
-                "RedispatcherConfig(consumers=[...])?",
-                definition.name,
-            )
+    def _notice(self, definition: ConsumerDefinition) -> None:
+        """Warn once of a consumer that no pool of the same configuration runs."""
+        queue = definition.queue
+        if not self._own_queues or queue in self._own_queues or queue in self._foreign:
+            return
+        self._foreign.add(queue)
+        logger.warning(
+            "%s can be published here, and is not in RedispatcherConfig(consumers=[...]): its jobs "
+            "wait for a pool of another configuration.",
+            definition.name,
+        )

@@ -135,19 +135,50 @@ async def test_a_dispatcher_publishes_outside_of_endpoints() -> None:
         assert (await dispatcher.inspector.counts("resize"))[JobState.QUEUED] == 1
 
 
-@pytest.mark.parametrize("run_pool", [True, False])
-async def test_who_publishes_to_a_consumer_that_its_own_pool_does_not_run_is_told_once(
-    caplog: pytest.LogCaptureFixture, run_pool: bool
+@pytest.mark.parametrize("consumers", [[Forward], []])
+async def test_who_can_publish_to_a_consumer_that_the_configuration_lacks_is_told_once(
+    caplog: pytest.LogCaptureFixture, consumers: list[Any]
 ) -> None:
-    config = RedispatcherConfig(redis_dsn=MEMORY, consumers=[Forward])
-    async with Redispatcher(config, run_pool=run_pool).lifespan() as state:
+    config = RedispatcherConfig(redis_dsn=MEMORY, consumers=consumers)
+    async with Redispatcher(config).lifespan() as state:
         dispatcher = state["redispatcher"]
         for consumer in (Forward, Resize, Resize):
             dispatcher.publisher(consumer)
 
-    expected = ["Resize is published here, but it is not among the consumers"] if run_pool else []
     told = [each.getMessage() for each in caplog.records if "published" in each.getMessage()]
-    assert [text[: len(expected[0])] for text in told] == expected
+    expected = "Resize can be published here, and is not in RedispatcherConfig(consumers=[...])"
+    assert [expected in text for text in told] == ([True] if consumers else [])
+
+
+async def test_a_job_in_a_pool_that_publishes_to_a_consumer_which_is_missing_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = RedispatcherConfig(redis_dsn=MEMORY, consumers=[Forward])
+    async with Redispatcher(config, run_pool=True).lifespan() as state:
+        job = await state["redispatcher"].publisher(Forward).publish(Forward.Message(width=1))
+        await job.result(timeout=10)
+
+    assert "Resize can be published here" in caplog.text
+
+
+@pytest.mark.parametrize("run_pool", [True, False])
+async def test_memory_without_a_pool_is_told(
+    caplog: pytest.LogCaptureFixture, run_pool: bool
+) -> None:
+    config = RedispatcherConfig(redis_dsn=MEMORY, consumers=[Forward])
+    async with Redispatcher(config, run_pool=run_pool).lifespan():
+        pass
+
+    assert ("memory:// belongs to this process, and no pool runs in it" in caplog.text) is (
+        not run_pool
+    )
+
+
+def test_what_is_no_configuration_is_refused() -> None:
+    config: Any = [Resize]
+
+    with pytest.raises(ConfigurationError, match=r"takes a RedispatcherConfig\(.*, not a list"):
+        Redispatcher(config)
 
 
 async def test_outside_of_the_lifespan_nothing_can_be_used() -> None:

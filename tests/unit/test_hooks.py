@@ -8,10 +8,17 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from redispatcher_fastapi import (
+    BaseConsumer,
+    ConfigurationError,
+    ConsumerPool,
+    Redispatcher,
+    RedispatcherConfig,
+)
 from redispatcher_fastapi import hooks as package
 from redispatcher_fastapi.broker.types import (
     AttemptError,
@@ -216,3 +223,36 @@ def test_a_block_that_is_no_handlers_says_so(caplog: pytest.LogCaptureFixture) -
     LoggingHooks().loop_blocked(LoopBlock(SECOND, "  here", task="task poll (poll)"))
 
     assert "not by a handler's own task, but by task poll (poll)" in caplog.text
+
+
+class Awaited(PoolHooks):
+    async def job_parked(self, queue: str, job_id: str, reason: str) -> None:  # type: ignore[override]  # the mistake
+        ...
+
+
+class Duck:
+    def job_started(self, delivery: Delivery, name: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (LoggingHooks, r"The hooks LoggingHooks are a class: give an instance, LoggingHooks\("),
+        (Duck(), "Duck is no PoolHooks: derive it from PoolHooks"),
+        (Awaited(), r"Awaited\.job_parked must be a plain `def`"),
+    ],
+)
+@pytest.mark.parametrize("make", [Redispatcher, ConsumerPool])
+def test_what_are_no_hooks_is_refused_at_once(make: Any, wrong: Any, words: str) -> None:
+    config = RedispatcherConfig(redis_dsn="memory://", consumers=[Running])
+
+    with pytest.raises(ConfigurationError, match=words):
+        make(config, hooks=wrong)
+
+
+class Running(BaseConsumer):
+    QUEUE = "running"
+
+    class Message(BaseConsumer.Message): ...
+
+    async def process_message(self, message: Message) -> None: ...

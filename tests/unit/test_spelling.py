@@ -18,6 +18,9 @@ from redispatcher_fastapi import (
 from redispatcher_fastapi.spelling import find_meant
 
 
+def print_nothing(self: Any) -> None: ...
+
+
 def make(base: type, **attributes: Any) -> type:
     return type("Mine", (base,), attributes)
 
@@ -42,6 +45,26 @@ def test_an_option_of_a_consumer(wrong: str, meant: str) -> None:
         make(BaseConsumer, **{wrong: timedelta(seconds=1)})
 
 
+@pytest.mark.parametrize("wrong", ["timeout", "retry", "limits", "queue", "result_ttl"])
+def test_an_option_in_lower_case(wrong: str) -> None:
+    meant = wrong.upper()
+    with pytest.raises(ConsumerDefinitionError, match=rf"Mine\.{wrong} .*: most likely {meant} is"):
+        make(BaseConsumer, **{wrong: timedelta(seconds=1)})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("MAX_RETRIES", r"RETRY = RetryPolicy\(max_attempts=\.\.\.\)"),
+        ("TIME_LIMIT", "TIMEOUT"),
+        ("RATE_LIMIT", r"LIMITS = \[RateLimit\(\.\.\.\)\]"),
+    ],
+)
+def test_an_option_as_another_library_calls_it(wrong: str, meant: str) -> None:
+    with pytest.raises(ConsumerDefinitionError, match=rf"Mine\.{wrong} .*: most likely {meant} is"):
+        make(BaseConsumer, **{wrong: 5})
+
+
 def test_an_option_of_a_batch_consumer() -> None:
     with pytest.raises(
         ConsumerDefinitionError, match=r"Mine\.BATCHES has no effect: most likely BATCH is"
@@ -50,7 +73,8 @@ def test_an_option_of_a_batch_consumer() -> None:
 
 
 def test_what_is_the_consumers_own() -> None:
-    make(BaseConsumer, TIMEOUT_S=5, QUEUE_NAME="a", MAX_RETRIES=3, timeout=5, _LIMIT=3, URL="")
+    make(BaseConsumer, TIMEOUT_S=5, QUEUE_NAME="a", MAX_SIZE=3, _LIMIT=3, URL="", Timeout=1)
+    make(BaseConsumer, timeout=property(len), retry=print_nothing, _queue="a")
 
 
 @pytest.mark.parametrize(
