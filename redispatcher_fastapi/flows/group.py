@@ -26,7 +26,8 @@ MOST_MEMBERS = 10_000
 class FailedMember(BaseModel):
     """A job of a group that did not succeed.
 
-    ``reason`` is that of its death, ``cancelled``, ``expired`` or ``deleted``.
+    ``number`` is the place of its message, from 0; ``reason`` is that of its death, ``cancelled``,
+    ``expired`` or ``deleted``.
     """
 
     number: int

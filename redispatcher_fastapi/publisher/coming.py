@@ -43,8 +43,18 @@ class TransactionStore:
             raise JobExpiredError(
                 f"Job {job_id} in queue {queue!r} does not exist: its transaction {reason}."
             )
-        may_come = may_come or job_id in self._coming
-        return await self._store.wait_for_result(queue, job_id, timeout, may_come=may_come)
+        is_coming = job_id in self._coming
+        try:
+            return await self._store.wait_for_result(
+                queue, job_id, timeout, may_come=may_come or is_coming
+            )
+        except JobExpiredError as error:
+            if is_coming or not self._is_relayed:
+                raise
+            raise JobExpiredError(
+                f"{error} Its message is in the outbox still, or was not unique, and another job "
+                "stands for it."
+            ) from None
 
     async def job_state(self, queue: str, job_id: str) -> JobState | None:
         return await self._store.job_state(queue, job_id)

@@ -36,6 +36,7 @@ class ScheduleRecord:
     #: The newest tick that was dealt with, and the job that was made last.
     last_tick: datetime | None
     last_job_id: str | None
+    #: Of ticks, and by ``run_now``.
     jobs_made: int
     #: Ticks that did not run: missed, or passed over while the job before them was not finished.
     passed_over: int
@@ -44,7 +45,7 @@ class ScheduleRecord:
     overlap: Overlap | None
     jitter: timedelta | None
     problem: str | None
-    calendar: Cron | Interval | None = field(repr=False)
+    calendar: Cron | Interval | None
 
     @property
     def cron(self) -> str | None:

@@ -252,6 +252,8 @@ async def test_a_redis_that_is_away_is_waited_for(
                 jobs.append(job.id)
                 await session.commit()
         await wait_until(lambda: bool(events.failed))
+        assert events.failed[0].startswith("Redis did not confirm the publish to 'ship'")
+        assert "ublish again" not in events.failed[0]  # the outbox does it by itself
         assert len(sqlite_database.rows()) == 3
 
         server.start()

@@ -33,7 +33,7 @@ from redispatcher_fastapi import (
     WrongMessageError,
 )
 from redispatcher_fastapi.broker.types import Answer
-from redispatcher_fastapi.consumer import PublishOptions
+from redispatcher_fastapi.consumer import InvalidOptionError, PublishOptions
 from redispatcher_fastapi.middleware import around_publishes, around_runs, check_middleware
 from tests.fastapi.recording import RecordingSender, Resize, SendEmail
 
@@ -333,6 +333,9 @@ async def test_what_could_not_be_published_reaches_no_middleware() -> None:
         await resizes.publish_many([MESSAGE, "text"])
     with pytest.raises(MessageEncodingError, match="must be its Headers or a mapping"):
         await resizes.publish(MESSAGE, headers=5)
+    for wrong in (MESSAGE, "text", {"width": 5}):
+        with pytest.raises(InvalidOptionError, match="are a list of them, also of one, not "):
+            await resizes.publish_many(wrong)
 
     assert seeing.publications == []
 
