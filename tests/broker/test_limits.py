@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from redispatcher_fastapi.broker.scripts import PAUSE
 from redispatcher_fastapi.broker.types import Cancelled, Delivery, Died, Limited, Snoozed
-from redispatcher_fastapi.keys import wake_key
+from redispatcher_fastapi.keys import queue_prefix, wake_key
 from tests.broker.engine import QUEUE, Engine, Process
 
 SECOND = timedelta(seconds=1)
@@ -129,6 +130,57 @@ async def test_of_two_rates_both_hold(engine: Engine) -> None:
     engine.clock.move(seconds=1)
     assert await take(process) == ["c"]
     assert await wait_of(process) == timedelta(seconds=9)
+
+
+async def test_starts_count_for_the_longest_of_the_rates(engine: Engine) -> None:
+    process = await engine.process("r2/60000,1/1000")
+    await engine.publish_many(*"abcd")
+
+    for job_id in "ab":
+        assert await take(process) == [job_id]
+        engine.clock.move(seconds=2)
+
+    assert await wait_of(process) == timedelta(seconds=56)
+
+
+async def test_a_partition_goes_on_when_its_lost_job_is_cancelled(engine: Engine) -> None:
+    lost, process = await engine.process(), await engine.process()
+    await submit(engine, "a1", "a2")
+    assert await take(lost, 1) == ["a1"]
+    await engine.lose(lost)
+    assert await engine.broker.cancel_job(QUEUE, "a1")
+
+    assert await take(process) == ["a2"]
+
+
+async def test_a_slot_that_a_job_leaves_to_run_again_later_wakes_a_pool(engine: Engine) -> None:
+    process = await engine.process("k1")
+    await submit(engine, "a1", "a2")
+    running = await process.claim_one()
+    assert await take(process) == []
+    assert not await is_woken(engine)
+
+    await process.retry(running, after=3600)
+
+    assert await is_woken(engine)
+    assert await take(process) == ["a2"]
+
+
+async def test_a_pause_that_has_ended_keeps_nothing_from_running_alone(engine: Engine) -> None:
+    for _ in range(3):
+        lost = await engine.process()
+        if not await engine.counts():
+            await engine.publish("poison")
+        await lost.claim()
+        await engine.lose(lost)
+    now = int(engine.clock.time.timestamp() * 1000)
+    await PAUSE.run(engine.redis, [queue_prefix(QUEUE)], [now, "d1000", "full"])
+    process = await engine.process()
+    assert await process.claim_solo() is None
+
+    engine.clock.move(seconds=1)
+
+    assert (await process.claim_solo()).job_id == "poison"
 
 
 async def test_the_rate_of_one_partition_holds_back_no_other(engine: Engine) -> None:

@@ -89,6 +89,30 @@ async def test_a_chosen_id_is_remembered_for_a_day_after_its_record_is_gone(engi
     assert await engine.publish("invoice-7", is_chosen_id=True)
 
 
+async def test_as_many_chosen_ids_are_remembered_as_jobs_may_wait(engine: Engine) -> None:
+    process = await engine.process()
+    for job_id in "abcdefg":
+        await engine.publish(job_id, is_chosen_id=True)
+        await process.succeed(await process.claim_one())
+        engine.clock.move(seconds=3)
+        await engine.upkeep()
+
+    assert await engine.key("remembered") == [b"c", b"d", b"e", b"f", b"g"]
+
+
+async def test_an_id_that_is_used_again_has_no_earlier_result(engine: Engine) -> None:
+    process = await engine.process()
+    for move in (timedelta(hours=25), timedelta()):
+        assert await engine.publish("a", is_chosen_id=True)
+        assert await engine.key("result:a") is None
+        await process.renew()
+        await process.succeed(await process.claim_one(), result=b"1")
+        assert await engine.key("result:a") == b"1"
+        engine.clock.move(seconds=3)
+        await engine.upkeep()
+        engine.clock.move(seconds=move.total_seconds())
+
+
 async def test_the_chosen_id_of_a_dead_job_is_remembered_as_well(engine: Engine) -> None:
     process = await engine.process()
     await engine.publish("invoice-7", is_chosen_id=True)

@@ -320,6 +320,21 @@ async def test_what_is_over_the_bounds_is_forgotten_piece_by_piece_until_nothing
     assert await engine.counts() == {JobState.DEAD: 2}
 
 
+async def test_a_dead_job_is_forgotten_with_all_that_it_asked_for(engine: Engine) -> None:
+    process = await engine.process()
+    await engine.submit("a", level="high", partition="p", continuation="+then")
+    (delivery,) = await process.claim()
+    await process.end(delivery, Died("rejected", AttemptError("no")))
+    kept = ("levels", "partitions", "flows")
+    assert [await engine.key(each) is None for each in kept] == [False] * 3
+
+    engine.clock.move(days=3)
+    await engine.upkeep()
+
+    assert await engine.key("jobs") is None
+    assert [await engine.key(each) for each in kept] == [None] * 3
+
+
 async def test_a_dead_job_outlives_any_repeated_publish(engine: Engine) -> None:
     process = await engine.process()
     for name in "abcd":
