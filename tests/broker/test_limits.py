@@ -148,6 +148,7 @@ async def test_a_partition_goes_on_when_its_lost_job_is_cancelled(engine: Engine
     await submit(engine, "a1", "a2")
     assert await take(lost, 1) == ["a1"]
     await engine.lose(lost)
+    assert await process.claim(10, suspects=0) == []
     assert await engine.broker.cancel_job(QUEUE, "a1")
 
     assert await take(process) == ["a2"]
@@ -155,6 +156,8 @@ async def test_a_partition_goes_on_when_its_lost_job_is_cancelled(engine: Engine
 
 async def test_a_slot_that_a_job_leaves_to_run_again_later_wakes_a_pool(engine: Engine) -> None:
     process = await engine.process("k1")
+    await submit(engine, "b1")
+    await process.retry(await process.claim_one(), after=60)  # no later one wakes for its time
     await submit(engine, "a1", "a2")
     running = await process.claim_one()
     assert await take(process) == []
