@@ -284,7 +284,10 @@ class Schedules:
 
 
 def _unknown(id: str, definition: ConsumerDefinition) -> UnknownScheduleError:
-    return UnknownScheduleError(f"{definition.name} has no schedule {id!r}.")
+    return UnknownScheduleError(
+        f"{definition.name} has no schedule {id!r}: `await schedules.list({definition.name})` shows "
+        "those that it has."
+    )
 
 
 def _declared(id: str, definition: ConsumerDefinition) -> DeclaredScheduleError:
