@@ -285,8 +285,8 @@ class Schedules:
 
 def _unknown(id: str, definition: ConsumerDefinition) -> UnknownScheduleError:
     return UnknownScheduleError(
-        f"{definition.name} has no schedule {id!r}: `await schedules.list({definition.name})` shows "
-        "those that it has."
+        f"{definition.name} has no schedule {id!r}: `await schedules.list({definition.name})` "
+        "shows those that it has."
     )
 
 
