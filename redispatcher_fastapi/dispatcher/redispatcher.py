@@ -237,7 +237,7 @@ class Redispatcher:
                 self._detach(app)
 
     def _warn_of_memory(self) -> None:
-        if self.config.dsn.kind == "memory" and not self.run_pool:
+        if self.config.dsn.kind == "memory" and not self.run_pool and not is_standalone():
             logger.warning(
                 "memory:// belongs to this process, and no pool runs in it: nobody will take its "
                 "jobs. Set run_pool=True, or redis_dsn to a Redis that pools can reach, too."

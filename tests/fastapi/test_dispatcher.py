@@ -169,9 +169,19 @@ async def test_memory_without_a_pool_is_told(
     async with Redispatcher(config, run_pool=run_pool).lifespan():
         pass
 
-    assert ("memory:// belongs to this process, and no pool runs in it" in caplog.text) is (
-        not run_pool
-    )
+    told = "memory:// belongs to this process, and no pool runs in it" in caplog.text
+    assert told is not run_pool
+
+
+async def test_memory_without_a_pool_is_not_told_in_a_process_of_its_pool(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = RedispatcherConfig(redis_dsn=MEMORY, consumers=[Forward])
+    with standalone():
+        async with Redispatcher(config).lifespan():
+            pass
+
+    assert "memory://" not in caplog.text
 
 
 def test_what_is_no_configuration_is_refused() -> None:
