@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import random
+import shutil
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
@@ -37,6 +38,8 @@ from tests.reliability.proxy import Proxy
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 
+#: Where that of a run is kept which broke a promise.
+_KEPT = Path("build") / "chaos"
 LEASE = timedelta(seconds=2)
 GRACE = timedelta(seconds=8)
 _PROGRESSES_WITHIN = 30.0
@@ -213,6 +216,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         run = Run(options.profile, options.seed, folder, jobs=options.jobs, without=options.without)
         report = asyncio.run(run.run())
+        if report.violations and not options.keep and not options.without:
+            kept = _KEPT / f"{options.profile}-{options.seed}"
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            report.kept = str(kept)
     if options.out is not None:
         report.write(options.out)
     print(report.describe())  # noqa: T201

@@ -44,6 +44,8 @@ class Report:
     gaps_after_kill: list[float] = field(default_factory=list[float])
     silences: list[float] = field(default_factory=list[float])
     violations: list[Violation] = field(default_factory=list[Violation])
+    #: Where its journal and its logs are, if a promise was broken.
+    kept: str = ""
 
     @property
     def broken(self) -> set[str]:
@@ -82,6 +84,8 @@ class Report:
         for promise, count in counts.items():
             first = next(each for each in self.violations if each.promise == promise)
             lines.append(f"  BROKEN {promise} ({count}): {first.text}")
+        if self.kept:
+            lines.append(f"  Its journal and all logs are in {self.kept}.")
         return "\n".join(lines)
 
 

@@ -38,7 +38,7 @@ class Turns:
         self._results = results
         self._starts = journal.by_job("started")
         self._ends: dict[str, float] = {}
-        for event in ("finished", "raised", "cancelled"):
+        for event in ("finished", "raised", "cancelled", "interrupted"):
             self._ends |= {entry.run: entry.at for entry in journal.entries(event)}
 
     def find_overlaps(self) -> Iterator[str]:

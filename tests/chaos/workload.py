@@ -139,7 +139,11 @@ class Entry(BaseConsumer):
 async def _keep_busy(seconds: float, context: JobContext, *, is_failing: bool) -> str:
     run = current_run.get()
     note("started", context.id, run)
-    await asyncio.sleep(seconds)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        note("interrupted", context.id, run)  # as when its process has lost its lease
+        raise
     note("raised" if is_failing else "finished", context.id, run)
     if is_failing:
         raise ValueError("not this time")
