@@ -232,7 +232,7 @@ class DirectSender:
         seconds = self._settings.publish_timeout.total_seconds()
         return PublishUncertainError(
             f"Redis did not confirm the publish to {queue!r} within {seconds:g} s ({reason}). "
-            f"{PUBLISH_AGAIN}",
+            + PUBLISH_AGAIN,
             job_ids=tuple(submission.job_id for submission in submissions),
         )
 

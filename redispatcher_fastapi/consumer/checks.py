@@ -106,7 +106,7 @@ def _check_spelling(consumer: type[BaseConsumer]) -> None:
         key
         for base in consumer.__mro__
         if base.__module__.startswith(_OWN_MODULES)
-        for key in vars(base).get("__annotations__", ())
+        for key in inspect.get_annotations(base)
         if key.isupper()
     ]
     for key, value in vars(consumer).items():

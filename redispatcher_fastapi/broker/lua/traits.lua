@@ -3,7 +3,8 @@
 -- KEYS[i]  see the prelude
 
 -- Whether a job or an operator of this queue asked for more than to run jobs in turn: for a level, a partition, a lock, an
--- end, a limit, a pause, a cancellation. Jobs of other queues pay this one call. `upkeep` takes the mark away again.
+-- end, a limit, a pause, a cancellation. Jobs of other queues pay this one call; scripts that all of them go through make
+-- it themselves, as making a function costs, too. `upkeep` takes the mark away again.
 local function has_traits(prefix) return call('EXISTS', prefix .. 'special') == 1 end
 
 -- To be called by whatever writes first what only such queues have.
