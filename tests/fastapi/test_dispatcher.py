@@ -12,6 +12,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.testclient import TestClient
 
+from redispatcher_fastapi import chain
 from redispatcher_fastapi.config import RedispatcherConfig
 from redispatcher_fastapi.consumer import BaseConsumer
 from redispatcher_fastapi.dispatcher import Redispatcher, app_lifespan, standalone
@@ -56,6 +57,15 @@ class Forward(BaseConsumer):
         self, message: Message, resizes: Annotated[Publisher[Resize], Depends()]
     ) -> str:
         return (await resizes.publish(Resize.Message(width=message.width))).id
+
+
+class Measure(BaseConsumer):
+    QUEUE = "measure"
+
+    class Message(BaseConsumer.Message): ...
+
+    async def process_message(self, message: Message) -> Resize.Message:
+        return Resize.Message(width=5)
 
 
 def build_app(dispatcher: Redispatcher, log: list[str] | None = None) -> FastAPI:
@@ -157,6 +167,17 @@ async def test_a_job_in_a_pool_that_publishes_to_a_consumer_which_is_missing_is_
     async with Redispatcher(config, run_pool=True).lifespan() as state:
         job = await state["redispatcher"].publisher(Forward).publish(Forward.Message(width=1))
         await job.result(timeout=10)
+
+    assert "Resize can be published here" in caplog.text
+
+
+async def test_a_chain_to_a_consumer_that_is_missing_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = RedispatcherConfig(redis_dsn=MEMORY, consumers=[Measure])
+    async with Redispatcher(config).lifespan() as state:
+        measures = state["redispatcher"].publisher(Measure)
+        await measures.publish_chain(chain(Measure).then(Resize), Measure.Message())
 
     assert "Resize can be published here" in caplog.text
 
