@@ -90,7 +90,7 @@ ALONE: Mapping[str, Profile] = {
         every=2.5,
         promises=("keeps-leases", "no-repeats", "finishes-in-grace"),
     ),
-    # Those that take their time are beside it again and again: enough for some to be so three times.
+    # Those that take their time are beside it again and again, some of them three times.
     "crash": Profile(mix={"quick": 156, "steady": 40, "crash": 4}, jobs=200, workers=2),
     "long": Profile(mix=_LONG, jobs=200, promises=("keeps-leases", "no-repeats")),
     "block": Profile(
